@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calibrated views: the data, Blender's conventions, camera files, view sets. numpy only."""
+
+from .cameras import CameraModel, Cameras, concatenate
+from .files import read_cameras, write_cameras
+
+__all__ = ["CameraModel", "Cameras", "concatenate", "read_cameras", "write_cameras"]

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""View sets made for a cloud: an orbit from outside, or views from the inside of a room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..splats import Gaussians
+from ..splats.activation import opacity_from_logit
+from .cameras import F64, NEAR_PLANE, Cameras
+
+GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where most of a cloud lies: robust centre [3], radius (90 % of the opacity lies within), up axis [3]."""
+
+    centre: F64
+    radius: float
+    up: F64
+
+
+def extent_of(gaussians: Gaussians, up: Axis = "-y") -> Extent:
+    """Robust centre and radius, weighted by opacity, so that floaters and sky do not count.
+
+    ``up`` is the world's up direction in the capture's own axes; COLMAP-made captures have -y.
+    """
+    if len(gaussians) == 0:
+        return Extent(np.zeros(3), 1.0, _axis(up))
+    weights = opacity_from_logit(gaussians.opacities).astype(np.float64) + 1e-6
+    means = gaussians.means.astype(np.float64)
+    centre = np.array([_weighted_quantile(means[:, i], weights, 0.5) for i in range(3)])
+    distance = np.linalg.norm(means - centre, axis=1)
+    return Extent(centre, max(float(_weighted_quantile(distance, weights, 0.9)), 1e-6), _axis(up))
+
+
+def orbit(
+    extent: Extent,
+    count: int,
+    *,
+    width: int = 640,
+    height: int = 480,
+    fov_degrees: float = 50.0,
+    distance: float = 2.2,
+    elevations: tuple[float, float] = (5.0, 60.0),
+    phase: float = 0.0,
+) -> Cameras:
+    """``count`` views from outside that look at the centre, spread over a band of elevations (degrees).
+
+    ``distance`` is in radii; ``phase`` (0..1) turns the pattern, so that two sets share no view.
+    """
+    t = (np.arange(count) + 0.5 + 0.5 * phase) / max(count, 1) % 1.0
+    elevation = np.radians(elevations[0] + (elevations[1] - elevations[0]) * t)
+    azimuth = np.arange(count) * GOLDEN_ANGLE + 2 * np.pi * phase
+    right, forward = _ground_axes(extent.up)
+    flat = np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward
+    direction = np.cos(elevation)[:, None] * flat + np.sin(elevation)[:, None] * extent.up
+    eyes = extent.centre + direction * extent.radius * distance
+    return looking_at(eyes, np.tile(extent.centre, (count, 1)), extent.up, width, height, fov_degrees)
+
+
+def turntable(
+    extent: Extent,
+    count: int,
+    *,
+    width: int = 640,
+    height: int = 480,
+    fov_degrees: float = 50.0,
+    distance: float = 2.2,
+    elevation: float = 20.0,
+    arc_degrees: float = 360.0,
+) -> Cameras:
+    """``count`` frames of a camera that circles the centre at one height: a flythrough, in frame order."""
+    azimuth = np.radians(arc_degrees) * np.arange(count) / max(count, 1)
+    right, forward = _ground_axes(extent.up)
+    flat = np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward
+    direction = np.cos(np.radians(elevation)) * flat + np.sin(np.radians(elevation)) * extent.up
+    eyes = extent.centre + direction * extent.radius * distance
+    return looking_at(eyes, np.tile(extent.centre, (count, 1)), extent.up, width, height, fov_degrees)
+
+
+def looking_at(eyes: F64, targets: F64, up: F64, width: int, height: int, fov_degrees: float) -> Cameras:
+    """Pinhole cameras at ``eyes`` [C, 3] that look at ``targets`` [C, 3]; horizontal field of view in degrees."""
+    count = len(eyes)
+    z = targets - eyes
+    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    x = np.cross(z, up)
+    degenerate = np.linalg.norm(x, axis=1) < 1e-6
+    x[degenerate] = _ground_axes(up)[0]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y = np.cross(z, x)
+    viewmats = np.tile(np.eye(4), (count, 1, 1))
+    viewmats[:, :3, :3] = np.stack([x, y, z], axis=1)
+    viewmats[:, :3, 3] = -np.einsum("cij,cj->ci", viewmats[:, :3, :3], eyes)
+    f = width / (2 * np.tan(np.radians(fov_degrees) / 2))
+    Ks = np.tile(np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1.0]]), (count, 1, 1))
+    return Cameras(
+        viewmats=viewmats,
+        Ks=Ks,
+        widths=np.full(count, width),
+        heights=np.full(count, height),
+        frames=np.arange(1, count + 1),
+        names=tuple(f"{i:04d}" for i in range(1, count + 1)),
+        near_plane=NEAR_PLANE,
+    )
+
+
+def _axis(name: Axis) -> F64:
+    axis = np.zeros(3)
+    axis["xyz".index(name[1])] = 1.0 if name[0] == "+" else -1.0
+    return axis
+
+
+def _ground_axes(up: F64) -> tuple[F64, F64]:
+    """Two unit vectors that span the plane across ``up``."""
+    helper = np.array([1.0, 0, 0]) if abs(up[0]) < 0.9 else np.array([0, 0, 1.0])
+    right = np.cross(up, helper)
+    right /= np.linalg.norm(right)
+    return right, np.cross(up, right)
+
+
+def _weighted_quantile(values: F64, weights: F64, q: float) -> float:
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order])
+    index: NDArray[np.int64] = np.searchsorted(cumulative, q * cumulative[-1])
+    return float(values[order][min(int(index), len(values) - 1)])
