@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a file may claim: checked before anything of that size is allocated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import FileError
+from ..splats import MAX_SH_DEGREE
+
+MAX_EXPANSION = 1000
+"""Decoded floats per packed byte, at most. Real captures in packed formats expand 3 to 30 times."""
+
+ALWAYS_ALLOWED_BYTES = 64 << 20
+"""Up to this decoded size, any expansion is harmless."""
+
+
+def decoded_bytes(count: int, sh_degree: int) -> int:
+    """Bytes of the float32 arrays of ``count`` Gaussians."""
+    return count * 4 * (11 + 3 * (sh_degree + 1) ** 2)
+
+
+def check_claim(path: Path, field: str, count: int, sh_degree: int, packed_bytes: int) -> None:
+    """Refuse a count that no honest file of this size holds (a decompression bomb or a damaged header).
+
+    Args:
+        path: the file at fault.
+        field: where the count stands in it, e.g. "numPoints".
+        count: Gaussians that it claims.
+        sh_degree: SH degree that it claims.
+        packed_bytes: bytes of the compressed data.
+
+    Raises:
+        FileError: the degree is out of range or the decoded size is beyond what the packed bytes can plausibly hold.
+    """
+    if not 0 <= sh_degree <= MAX_SH_DEGREE:
+        raise FileError(path, f"field 'SH degree' is {sh_degree}, expected 0 to {MAX_SH_DEGREE}", "The file is damaged or too new")
+    if count < 0 or decoded_bytes(count, sh_degree) > max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * packed_bytes):
+        raise FileError(
+            path,
+            f"field '{field}' claims {count} Gaussians, which {packed_bytes} packed bytes cannot hold",
+            "The file is truncated or damaged; export the capture again",
+        )
+
+
+def check_not_empty(path: Path, field: str, count: int) -> None:
+    """Refuse a capture without Gaussians, so that no later step meets one.
+
+    Raises:
+        FileError: ``count`` is 0.
+    """
+    if count == 0:
+        raise FileError(path, f"field '{field}' is 0, expected at least one Gaussian", "Export the capture again")

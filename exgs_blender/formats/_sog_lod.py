@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Streamed SOG: ``lod-meta.json`` names SOG parts and which ranges of them make up each level of detail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ..errors import FileError
+from ..splats import Gaussians, concatenate
+from ._sog_source import MAX_META_BYTES, META, FolderSource, plain_name, read_json
+
+LOD_META = "lod-meta.json"
+HINT = "The file is damaged; export the capture again"
+Range = tuple[int, int]
+
+
+def _part_path(lod_meta: Path, name: object) -> Path:
+    """A part beside ``lod-meta.json`` or in a folder below it."""
+    parts = PurePosixPath(name).parts if isinstance(name, str) else (name,)
+    return lod_meta.parent.joinpath(*(plain_name(lod_meta, part) for part in parts))
+
+
+def _whole(path: Path, value: object, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise FileError(path, f"field '{key}' of a level in 'tree' is {value!r}, expected a whole number", HINT)
+    return value
+
+
+def _finest_ranges(path: Path, tree: object) -> dict[int, list[Range]]:
+    """Walk the tree; from each leaf take the finest level that it has -> ranges (start, end) by file index."""
+    ranges: dict[int, list[Range]] = {}
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        if not isinstance(node, dict):
+            raise FileError(path, "a node of field 'tree' is not an object", HINT)
+        children = node.get("children")
+        nodes.extend(reversed(children) if isinstance(children, list) else [])
+        lods = node.get("lods")
+        if not isinstance(lods, dict) or not lods:
+            continue
+        level: Any = lods[min(lods, key=lambda key: (len(key), key))]
+        index, offset, count = (
+            _whole(path, level.get(key) if isinstance(level, dict) else None, key) for key in ("file", "offset", "count")
+        )
+        if count:
+            ranges.setdefault(index, []).append((offset, offset + count))
+    return ranges
+
+
+def finest_parts(path: Path, read_part: Callable[[Path], Gaussians]) -> Gaussians:
+    """The finest level of a streamed capture, its environment included.
+
+    Args:
+        path: the ``lod-meta.json``.
+        read_part: reads one SOG part.
+
+    Raises:
+        FileError: a field is missing, or a range lies outside its part.
+    """
+    meta = read_json(path, LOD_META, FolderSource(path.parent, path.name).read(META, MAX_META_BYTES))
+    names = meta.get("filenames")
+    if not isinstance(names, list):
+        raise FileError(path, "field 'filenames' should be a list of SOG parts", HINT)
+    clouds: list[Gaussians] = []
+    for index, ranges in sorted(_finest_ranges(path, meta.get("tree")).items()):
+        if index >= len(names):
+            raise FileError(path, f"field 'tree' names file {index}, field 'filenames' has {len(names)}", HINT)
+        cloud = read_part(_part_path(path, names[index]))
+        wanted = np.zeros(len(cloud), bool)
+        for start, end in ranges:
+            if end > len(cloud):
+                raise FileError(path, f"field 'tree' wants Gaussians up to {end} of '{names[index]}', which holds {len(cloud)}", HINT)
+            wanted[start:end] = True
+        clouds.append(cloud if wanted.all() else cloud.select(wanted))
+    if meta.get("environment") is not None:
+        clouds.append(read_part(_part_path(path, meta["environment"])))
+    if not clouds:
+        raise FileError(path, "field 'tree' has no level of detail with Gaussians", HINT)
+    return concatenate(clouds)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the parts of a SOG capture lie (a folder or a ZIP bundle), and its texture images."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FileError, MissingDependencyError
+
+META = "meta.json"
+MAX_META_BYTES = 16 << 20
+BYTES_PER_PIXEL = 8
+"""A lossless image of 8-bit RGBA never takes more than this (incompressible data takes a little above 4)."""
+SPARE_PIXELS = 1 << 16
+"""Textures are rounded up to whole rows; small ones may be padded up to this many pixels."""
+
+
+class Source(Protocol):
+    """Named parts of one capture, all in one place."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def size(self, name: str) -> int: ...
+
+    def read(self, name: str, limit: int) -> bytes: ...
+
+
+def plain_name(path: Path, name: object) -> str:
+    """A file name from ``meta.json`` that stays in its folder.
+
+    Raises:
+        FileError: it is no string, or has a path in it.
+    """
+    if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in '/\\:\0"<>|?*'):
+        raise FileError(path, f"meta.json names the file {name!r}, expected a plain file name without a folder", "The file is damaged")
+    return name
+
+
+class FolderSource:
+    """Parts that lie beside ``meta.json``."""
+
+    def __init__(self, folder: Path, meta_name: str = META) -> None:
+        self.path = folder
+        self.meta_name = meta_name
+
+    def _member(self, name: str) -> Path:
+        member = self.path / (self.meta_name if name == META else name)
+        if not member.is_file():
+            raise FileError(self.path, f"part '{member.name}' is missing", "Copy the whole folder")
+        return member
+
+    def size(self, name: str) -> int:
+        return self._member(name).stat().st_size
+
+    def read(self, name: str, limit: int) -> bytes:
+        member = self._member(name)
+        try:
+            with member.open("rb") as file:
+                data = file.read(limit + 1)
+        except OSError as error:
+            raise FileError(member, f"cannot be read ({error.strerror})", "Check its permissions") from error
+        return _within(self.path, name, data, limit)
+
+
+class BundleSource:
+    """Parts in a ZIP file (``.sog``), at its root or in one folder in it. Members are read by name, never extracted."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise FileError(path, f"not a whole ZIP file ({error})", "The download or copy is incomplete") from error
+        self._prefix = self._find_prefix()
+
+    def __enter__(self) -> BundleSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._zip.close()
+
+    def _find_prefix(self) -> str:
+        names = self._zip.namelist()
+        if META in names:
+            return ""
+        nested = [name for name in names if name.endswith("/" + META) and name.count("/") == 1 and not name.startswith("__MACOSX")]
+        if len(nested) != 1:
+            self._zip.close()
+            raise FileError(self.path, "ZIP file has no 'meta.json', expected a SOG bundle", "Choose a .sog file")
+        return nested[0][: -len(META)]
+
+    def _info(self, name: str) -> zipfile.ZipInfo:
+        try:
+            return self._zip.getinfo(self._prefix + name)
+        except KeyError:
+            raise FileError(self.path, f"part '{name}' is missing in the ZIP file", "Export the capture again") from None
+
+    def size(self, name: str) -> int:
+        return self._info(name).file_size
+
+    def read(self, name: str, limit: int) -> bytes:
+        info = self._info(name)
+        if info.file_size > limit:
+            raise FileError(self.path, f"part '{name}' claims {info.file_size} bytes, expected at most {limit}", "The file is damaged")
+        try:
+            with self._zip.open(info) as member:
+                data = member.read(limit + 1)
+        except (OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            raise FileError(self.path, f"part '{name}' cannot be unpacked ({error})", "The file is damaged; export it again") from error
+        return _within(self.path, name, data, limit)
+
+
+def _within(path: Path, name: str, data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise FileError(path, f"part '{name}' is larger than the expected {limit} bytes", "The file is damaged")
+    return data
+
+
+def read_json(path: Path, name: str, data: bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        FileError: not JSON, not an object, nested too deeply.
+    """
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FileError(path, f"part '{name}' is not JSON ({error})", "The file is damaged; export it again") from error
+    if not isinstance(parsed, dict):
+        raise FileError(path, f"part '{name}' holds a {type(parsed).__name__}, expected a JSON object", "Choose another file")
+    return parsed
+
+
+def read_pixels(source: Source, name: str, pixels: int, shape: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """One texture -> [pixels, 4] RGBA, row-major from the top left.
+
+    Args:
+        source: where it lies.
+        name: plain file name.
+        pixels: how many are needed; the image may hold a few more, for its last row.
+        shape: exact (width, smallest height) where the layout depends on them.
+
+    Raises:
+        FileError: missing, no WebP or PNG image, of another size than the count asks for.
+        MissingDependencyError: Pillow is not in this Python.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise MissingDependencyError("pillow", "reading SOG captures") from None
+    most = 2 * pixels + SPARE_PIXELS
+    data = source.read(name, BYTES_PER_PIXEL * most + 4096)
+    try:
+        with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
+            width, height = image.size
+            _check_size(source.path, name, image.size, (pixels, most), shape)
+            if image.mode not in ("RGB", "RGBA"):
+                raise FileError(source.path, f"image '{name}' is of kind {image.mode}, expected 8-bit RGB or RGBA", "Export it again")
+            rgba = np.asarray(image.convert("RGBA"))
+    except UnidentifiedImageError:
+        raise FileError(source.path, f"part '{name}' is not a WebP or PNG image", "The file is damaged; export it again") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise FileError(source.path, f"image '{name}' cannot be decoded ({error})", "The file is damaged; export it again") from error
+    return rgba.reshape(width * height, 4)[:pixels]
+
+
+def _check_size(path: Path, name: str, size: tuple[int, int], pixels: tuple[int, int], shape: tuple[int, int] | None) -> None:
+    width, height = size
+    found = f"image '{name}' is {width} x {height}"
+    if shape is not None and (width != shape[0] or height < shape[1]):
+        raise FileError(path, f"{found}, expected {shape[0]} wide and at least {shape[1]} high", "Export the capture again")
+    if not pixels[0] <= width * height <= pixels[1]:
+        raise FileError(path, f"{found}, expected {pixels[0]} pixels in whole rows", "Its count and its images do not fit; export it again")
+
+
+def finite_numbers(path: Path, field: str, value: object, least: int, most: int) -> NDArray[np.float64]:
+    """A list of ``least`` to ``most`` finite numbers from JSON -> [n].
+
+    Raises:
+        FileError: anything else stands there.
+    """
+    numbers = value if isinstance(value, list) else []
+    good = all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < 3e38 and math.isfinite(n) for n in numbers)
+    if not good or not least <= len(numbers) <= most:
+        wanted = str(least) if least == most else f"{least} to {most}"
+        raise FileError(
+            path, f"meta.json field '{field}' should be a list of {wanted} finite numbers", "The file is damaged; export it again"
+        )
+    return np.array(numbers, np.float64)
