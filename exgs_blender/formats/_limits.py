@@ -5,14 +5,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import FileError
 from ..splats import MAX_SH_DEGREE
+from ..splats.gaussians import F32
 
 MAX_EXPANSION = 1000
 """Decoded floats per packed byte, at most. Real captures in packed formats expand 3 to 30 times."""
 
 ALWAYS_ALLOWED_BYTES = 64 << 20
 """Up to this decoded size, any expansion is harmless."""
+
+MAX_LOG_SCALE = 88.0
+"""exp of more overflows float32."""
 
 
 def decoded_bytes(count: int, sh_degree: int) -> int:
@@ -51,3 +57,19 @@ def check_not_empty(path: Path, field: str, count: int) -> None:
     """
     if count == 0:
         raise FileError(path, f"field '{field}' is 0, expected at least one Gaussian", "Export the capture again")
+
+
+def check_scales(path: Path, scales: F32) -> None:
+    """Refuse log standard deviations whose exponential is no float32.
+
+    Args:
+        path: the file at fault.
+        scales: [N, 3] natural logarithms.
+
+    Raises:
+        FileError: one is above 88; names the Gaussian.
+    """
+    if scales.size and float(scales.max()) > MAX_LOG_SCALE:
+        worst = int(np.argmax(scales.max(axis=1)))
+        problem = f"Gaussian {worst} has a log scale of {scales[worst].max():.6g} in 'scale', expected at most {MAX_LOG_SCALE:g}"
+        raise FileError(path, problem, "Clean the capture and export it again")
