@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,18 @@ def _splat_element(header: Header) -> tuple[Element, int]:
     return element, degree
 
 
-def _binary_chunks(header: Header, element: Element) -> Iterator[NDArray[Any]]:
-    """Rows as structured arrays; each is overwritten by the next."""
+def _matrix(rows: NDArray[Any], element: Element, order: str) -> F32:
+    """Structured rows of one element -> [n, properties] float32; no copy where they are that already."""
+    if set(element.scalars.values()) == {"f4"}:
+        return rows.view(order + "f4").reshape(len(rows), len(element.scalars)).astype(np.float32, copy=False)
+    matrix = np.empty((len(rows), len(element.scalars)), np.float32)
+    for column, name in enumerate(element.scalars):
+        matrix[:, column] = rows[name]
+    return matrix
+
+
+def _binary_chunks(header: Header, element: Element) -> Iterator[F32]:
+    """[n, properties] pieces; each may be overwritten by the next."""
     dtype = element.dtype(header.order)
     offset = header.offset_of(element)
     rows = max(1, CHUNK_BYTES // dtype.itemsize)
@@ -92,19 +102,19 @@ def _binary_chunks(header: Header, element: Element) -> Iterator[NDArray[Any]]:
                 if not step:
                     raise FileError(header.path, f"ends after Gaussian {start + done // dtype.itemsize}", TRUNCATED)
                 done += step
-            yield chunk
+            yield _matrix(chunk, element, header.order)
 
 
-def _text_chunks(header: Header, element: Element) -> Iterator[NDArray[Any]]:
-    """Rows of a text file as structured arrays of doubles."""
-    columns = list(element.scalars)
+def _text_chunks(header: Header, element: Element) -> Iterator[F32]:
+    """[n, properties] pieces of a text file."""
+    width = len(element.scalars)
     if element.lists:
         raise FileError(header.path, "element 'vertex' has a list property, expected scalars only", "Export the capture again")
-    need = element.count * 2 * len(columns) - 1  # a digit and a separator each
+    need = element.count * 2 * width - 1  # a digit and a separator each
     if header.data_offset + need > header.file_bytes:
         found = f"element 'vertex' claims {element.count} rows, the file has {header.file_bytes - header.data_offset} bytes left"
         raise FileError(header.path, found, TRUNCATED)
-    rows = max(1, CHUNK_BYTES // (8 * len(columns)))
+    rows = max(1, CHUNK_BYTES // (8 * width))
     with header.path.open("rb") as binary:
         binary.seek(header.data_offset)
         lines = (line for line in _text_lines(binary) if line)
@@ -112,27 +122,26 @@ def _text_chunks(header: Header, element: Element) -> Iterator[NDArray[Any]]:
             for _ in islice(lines, before.count):
                 pass
         for start in range(0, element.count, rows):
-            block = list(islice(lines, min(rows, element.count - start)))
-            yield _parse_block(header.path, block, columns, start, min(rows, element.count - start))
+            wanted = min(rows, element.count - start)
+            yield _parse_block(header.path, list(islice(lines, wanted)), start, (wanted, width))
 
 
-def _text_lines(binary: Any) -> Iterator[str]:
-    for line in binary:  # CR-only files come as one line
-        for part in line.decode("latin-1").strip().split("\r"):
+def _text_lines(binary: BinaryIO) -> Iterator[str]:
+    for line in binary:  # a file whose lines end in CR comes as one line
+        for part in line.decode("latin-1").split("\r"):
             yield part.strip()
 
 
-def _parse_block(path: Path, block: list[str], columns: list[str], start: int, wanted: int) -> NDArray[Any]:
-    if len(block) < wanted:
+def _parse_block(path: Path, block: list[str], start: int, shape: tuple[int, int]) -> F32:
+    if len(block) < shape[0]:
         raise FileError(path, f"ends after Gaussian {start + len(block)}, more were expected by element 'vertex'", TRUNCATED)
     try:
         table = np.loadtxt(block, np.float64, comments=None, ndmin=2)
-        if table.shape[1] != len(columns):
-            raise ValueError(f"{table.shape[1]} columns")
+        if table.shape != shape:
+            raise ValueError(f"found {table.shape[1]}")
     except ValueError as error:
-        message = f"rows from Gaussian {start} on should hold {len(columns)} numbers each ({error})"
-        raise FileError(path, message, DAMAGED) from error
-    return table.view([(name, np.float64) for name in columns])[:, 0]
+        raise FileError(path, f"each row from Gaussian {start} on should hold {shape[1]} numbers ({error})", DAMAGED) from error
+    return table.astype(np.float32)
 
 
 def read(path: Path, *, report: Report = silent) -> Gaussians:
@@ -147,47 +156,32 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     header = read_header(path)
     element, degree = _splat_element(header)
     chunks = _binary_chunks(header, element) if header.order else _text_chunks(header, element)
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which the registry refuses
+        return _gather(path, chunks, element, degree, report)
+
+
+def _gather(path: Path, chunks: Iterator[F32], element: Element, degree: int, report: Report) -> Gaussians:
+    """Put each piece's columns where they belong."""
     count, rest = element.count, SH_COEFFICIENTS[degree] - 1
-    first = next(chunks)  # the header's claims have been checked by now: allocate
-    columns = _Columns(count, rest)
+    column = {name: i for i, name in enumerate(element.scalars)}
+    # Channel-major in the file (all of red, all of green, all of blue), colour innermost in memory.
+    rest_names = [f"f_rest_{channel * rest + k}" for k in range(rest) for channel in range(3)]
+    targets: list[tuple[F32, NDArray[np.intp]]] = []
+    pieces = chain([next(chunks)], chunks)  # the first one proves the header's claims, so that allocating is safe
+    for names in (POSITION, ROTATION, SCALE, ("opacity",), COLOUR, rest_names):
+        targets.append((np.empty((count, len(names)), np.float32), np.array([column[name] for name in names], np.intp)))
     report("reading PLY", 0.0)
     done = 0
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which the registry refuses
-        for chunk in chain([first], chunks):
-            done = columns.fill(done, chunk)
-            report("reading PLY", done / count)
-    columns.opacities[np.isposinf(columns.opacities)] = MAX_LOGIT
-    columns.opacities[np.isneginf(columns.opacities)] = -MAX_LOGIT
-    check_scales(path, columns.scales)
-    return Gaussians(columns.means, columns.quats, columns.scales, columns.opacities, columns.sh0, columns.shN)
-
-
-class _Columns:
-    """The arrays of a cloud under construction, and which property goes where."""
-
-    def __init__(self, count: int, rest: int) -> None:
-        self.means = np.empty((count, 3), np.float32)
-        self.quats = np.empty((count, 4), np.float32)
-        self.scales = np.empty((count, 3), np.float32)
-        self.opacities = np.empty(count, np.float32)
-        self.sh0 = np.empty((count, 1, 3), np.float32)
-        self.shN = np.empty((count, rest, 3), np.float32)
-        self._targets: list[tuple[str, F32]] = [
-            *((name, self.means[:, i]) for i, name in enumerate(POSITION)),
-            *((name, self.quats[:, i]) for i, name in enumerate(ROTATION)),
-            *((name, self.scales[:, i]) for i, name in enumerate(SCALE)),
-            ("opacity", self.opacities),
-            *((name, self.sh0[:, 0, i]) for i, name in enumerate(COLOUR)),
-            # Channel-major in the file: all of red, all of green, all of blue.
-            *((name, self.shN[:, i % rest, i // rest]) for i, name in enumerate(_rest_names(3 * rest))),
-        ]
-
-    def fill(self, start: int, rows: NDArray[Any]) -> int:
-        """Copy a chunk of rows in; returns where the next one goes."""
-        end = start + len(rows)
-        for name, target in self._targets:
-            target[start:end] = rows[name]
-        return end
+    for piece in pieces:
+        for target, columns in targets:
+            np.take(piece, columns, axis=1, out=target[done : done + len(piece)], mode="clip")
+        done += len(piece)
+        report("reading PLY", done / count)
+    means, quats, scales, opacities, sh0, shN = (target for target, _ in targets)
+    opacities[np.isposinf(opacities)] = MAX_LOGIT
+    opacities[np.isneginf(opacities)] = -MAX_LOGIT
+    check_scales(path, scales)
+    return Gaussians(means, quats, scales, opacities[:, 0], sh0.reshape(count, 1, 3), shN.reshape(count, rest, 3))
 
 
 def property_names(sh_degree: int) -> list[str]:
