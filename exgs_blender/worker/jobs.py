@@ -1,1 +1,177 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Job name -> function. Each takes JSON values and a listener, returns JSON values, and writes its outputs atomically.
+
+The command line calls the same functions in its own process. The heavy layers are imported inside, so that
+``exgs info`` does not wait for numba.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..atomic import atomic_path
+from ..cameras import read_cameras
+from ..errors import FileError
+from ..formats import read, write, writer_for
+from ..progress import Report, silent
+from ..splats import Gaussians
+
+JobFunction = Callable[..., dict[str, Any]]
+
+
+def convert(source: str, target: str, report: Report = silent) -> dict[str, Any]:
+    """Any readable file -> any writable one. Returns count and bytes."""
+    writer_for(target)  # complain before the long read
+    gaussians = _read_source(source, report)
+    write(target, gaussians, report=_stage("write", report))
+    return {"target": target, "count": len(gaussians), "sh_degree": gaussians.sh_degree, "bytes": _size(Path(target))}
+
+
+def compress(
+    source: str,
+    target: str,
+    ratio: float = 100.0,
+    cameras: str = "",
+    method: str = "",
+    views: int = 24,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """UGC: score over views, sample, amplify, quantise, code. Returns sizes, ratio and seconds by stage.
+
+    Args:
+        cameras: file with the views that matter (a capture's own, or a shot); generated ones without it.
+        views: how many views to score; more than that in the file are thinned out evenly.
+    """
+    from ..evaluate.held_out import training_views
+    from ..render.contribution import blend_statistics
+    from ..ugc.pipeline import CompressSettings
+    from ..ugc.pipeline import compress as encode
+
+    _require_exgs(target)
+    clock = time.perf_counter
+    start = clock()
+    gaussians = _read_source(source, report)
+    read_done = clock()
+    scored = training_views(gaussians, read_cameras(cameras) if cameras else None, views)
+    statistics = blend_statistics(gaussians, scored, report=_stage("score views", report))
+    scored_done = clock()
+    settings = CompressSettings(ratio=ratio, **({"method": method} if method else {}))
+    result = encode(gaussians, statistics, settings, report=report)
+    coded_done = clock()
+    with atomic_path(target) as part:
+        part.write_bytes(result.data)
+    seconds = {"read": read_done - start, "score": scored_done - read_done, "code": coded_done - scored_done, **result.seconds}
+    return {
+        "target": target,
+        "count": len(gaussians),
+        "kept": result.kept,
+        "bytes": len(result.data),
+        "source_bytes": gaussians.ply_bytes,
+        "ratio": gaussians.ply_bytes / len(result.data),
+        "sections": result.sections,
+        "views": len(scored),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "peak_bytes": _peak_bytes(),
+    }
+
+
+def render(
+    asset: str,
+    cameras: str,
+    output: str,
+    format: str = "png",
+    restore: bool = True,
+    strength: float = 1.0,
+    rasterize_mode: str = "classic",
+    backend: str = "auto",
+    overwrite: bool = False,
+    long_side: int = 0,
+    checkpoint: str = "",
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Cameras + asset -> a folder of frames. Returns their paths, seconds by stage, and which backend ran."""
+    from ..sequence.render import SequenceSettings, render_sequence
+
+    views = read_cameras(cameras)
+    gaussians, keep_ratio = read_with_keep_ratio(asset, report)
+    settings = SequenceSettings(
+        format=format,  # type: ignore[arg-type]
+        restore=restore,
+        strength=strength,
+        keep_ratio=keep_ratio,
+        rasterize_mode=rasterize_mode,  # type: ignore[arg-type]
+        backend=backend,  # type: ignore[arg-type]
+        overwrite=overwrite,
+        checkpoint=checkpoint,
+    )
+    result = render_sequence(gaussians, views.resized(long_side) if long_side else views, Path(output), settings, report)
+    return {
+        "output": output,
+        "frames": [str(path) for path in result.frames],
+        "rendered": result.rendered,
+        "backend": result.backend,
+        "keep_ratio": keep_ratio,
+        "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
+    }
+
+
+def evaluate(original: str, candidate: str, cameras: str = "", views: int = 8, report: Report = silent) -> dict[str, Any]:
+    """Compare an asset with its capture on views that were not scored. Returns PSNR and SSIM per view, bytes, ratio."""
+    from ..evaluate.compare import compare
+    from ..evaluate.held_out import held_out_views
+
+    source = _read_source(original, report)
+    asset = _read_source(candidate, report)
+    judged = held_out_views(source, read_cameras(cameras) if cameras else None, views)
+    comparison = compare(source, asset, judged, report=_stage("compare", report))
+    size = _size(Path(candidate))
+    return {**comparison.to_dict(), "bytes": size, "source_bytes": source.ply_bytes, "ratio": source.ply_bytes / max(size, 1)}
+
+
+JOBS: dict[str, JobFunction] = {"convert": convert, "compress": compress, "render": render, "eval": evaluate}
+
+
+def read_with_keep_ratio(path: str, report: Report = silent) -> tuple[Gaussians, float]:
+    """A cloud and how much of its capture it holds (1 where the file does not say)."""
+    from ..formats import format_of
+
+    if format_of(path).name == "exgs":
+        from ..formats.exgs import read_asset
+
+        asset = read_asset(Path(path))
+        return asset.gaussians, asset.keep_ratio
+    return _read_source(path, report), 1.0
+
+
+def _read_source(path: str, report: Report) -> Gaussians:
+    return read(path, report=_stage("read", report))
+
+
+def _require_exgs(target: str) -> None:
+    if not target.lower().endswith(".exgs"):
+        raise FileError(target, "the compressed asset must end in .exgs", "For other formats use 'exgs convert'")
+
+
+def _stage(prefix: str, report: Report) -> Report:
+    """A listener that sees every inner stage under one name."""
+    return lambda _stage_name, fraction: report(prefix, fraction)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.iterdir() if p.is_file())
+    return path.stat().st_size
+
+
+def _peak_bytes() -> int:
+    """Largest resident memory of this process so far; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

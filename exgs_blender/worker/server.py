@@ -1,1 +1,103 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The render server: keeps clouds and the painter in memory, renders a frame per request line.
+
+Requests: ``{"op": "load", "id", "key", "path", "count", "rest"}`` and ``{"op": "render", "id", "objects",
+"camera", "settings", "path"}``. Each is answered by one line with its ``id`` and ``event`` "done" or "failed".
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cameras import Cameras
+from ..errors import CancelledError, ExgsError
+from ..render.frame import Frame
+from ..render.rasterize import rasterize
+from ..sequence.finish import rgba_linear
+from ..sequence.restorer import Restorer
+from ..splats import Gaussians, SplatObject
+from .channel import Channel
+from .protocol import RenderSettings
+from .transfer import camera_from_json, map_frame, read_cloud
+
+NOTHING_HIT_DEPTH = 1e10
+NOTHING_HIT_ALPHA = 1e-4
+
+
+class Server:
+    """State between requests: the clouds by key, and the painter once it was needed."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._clouds: dict[str, Gaussians] = {}
+        self._restorer = Restorer()
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one request; errors become a "failed" reply."""
+        reply = {"id": request.get("id"), "event": "done"}
+        try:
+            if request["op"] == "load":
+                self._clouds[request["key"]] = read_cloud(Path(request["path"]), request["count"], request["rest"])
+            elif request["op"] == "render":
+                reply |= self._render(request)
+            else:
+                raise ExgsError(f"the render server knows no request '{request['op']}'")
+        except CancelledError as error:
+            reply |= {"event": "failed", "message": str(error), "cancelled": True}
+        except ExgsError as error:
+            traceback.print_exc()
+            reply |= {"event": "failed", "message": str(error)}
+        except Exception as error:  # a bug: the log has the traceback, the user one line
+            traceback.print_exc()
+            reply |= {"event": "failed", "message": f"unexpected {type(error).__name__}: {error}"}
+        return reply
+
+    def _render(self, request: dict[str, Any]) -> dict[str, Any]:
+        settings = RenderSettings(**request["settings"])
+        wanted = {item["key"] for item in request["objects"]}
+        self._clouds = {key: cloud for key, cloud in self._clouds.items() if key in wanted}
+        scene = [SplatObject(self._clouds[item["key"]], np.array(item["world_from_object"])) for item in request["objects"]]
+        cameras = camera_from_json(request["camera"])
+        start = time.perf_counter()
+        frame = rasterize(scene, cameras, backend=settings.backend, rasterize_mode=settings.rasterize_mode)  # type: ignore[arg-type]
+        rasterized = time.perf_counter()
+        self._channel.check_cancelled()
+        restored = self._restorer(frame, settings.keep_ratio, settings.restore_strength, settings.checkpoint) if settings.restore else frame
+        painted = time.perf_counter()
+        self._channel.check_cancelled()
+        _write(Path(request["path"]), cameras, frame, restored)
+        done = time.perf_counter()
+        seconds = {"rasterize": rasterized - start, "restore": painted - rasterized, "finish": done - painted}
+        return {"backend": f"{frame.backend.name}: {frame.backend.reason}", "seconds": seconds}
+
+
+def _write(path: Path, cameras: Cameras, frame: Frame, restored: Frame) -> None:
+    planes = map_frame(path, int(cameras.widths[0]), int(cameras.heights[0]), create=True)
+    planes["unrestored"][:] = rgba_linear(frame)
+    planes["combined"][:] = planes["unrestored"] if restored is frame else rgba_linear(restored)
+    planes["depth"][:] = np.where(restored.alpha > NOTHING_HIT_ALPHA, restored.depth, NOTHING_HIT_DEPTH)
+    planes["mask"][:] = 1.0 - frame.alpha
+
+
+def main() -> int:
+    """Serve until the input ends."""
+    channel = Channel()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # between requests there is nothing to tidy up
+    server = Server(channel)
+    while (line := channel.lines.get()) is not None:
+        try:
+            request = json.loads(line)
+        except json.JSONDecodeError:
+            print(f"not a request: {line[:200]}", file=sys.stderr)
+            continue
+        reply = server.answer(request)
+        channel.write(json.dumps(reply))
+    return 0

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each command takes, does and prints. The work itself is in ``worker.jobs``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ExgsError
+from ..formats import formats
+from .terminal import Terminal, megabytes
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command: its name, its line in ``--help``, its arguments, its function."""
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Terminal], None]
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    readable = ", ".join(sorted({s for f in formats() for s in f.suffixes}))
+    writable = ", ".join(sorted({s for f in formats() if f.write for s in f.suffixes}))
+    parser.add_argument("source", metavar="IN", help=f"one of {readable}")
+    parser.add_argument("target", metavar="OUT", help=f"one of {writable}")
+
+
+def _convert(options: argparse.Namespace, terminal: Terminal) -> None:
+    from ..worker import jobs
+
+    result = jobs.convert(options.source, options.target, report=terminal.report)
+    terminal.result(result, [f"{options.target}: {result['count']:,} Gaussians, {megabytes(result['bytes'])}"])
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="any splat file")
+
+
+def _info(options: argparse.Namespace, terminal: Terminal) -> None:
+    from ..formats import read
+    from ..formats.describe import describe
+
+    gaussians = read(options.file, report=terminal.report)
+    facts = describe(Path(options.file), gaussians)
+    width = max(len(name) for name in facts)
+    terminal.result(facts, [f"{name:<{width}}  {_readable(value)}" for name, value in facts.items()])
+
+
+def _compress_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="IN", help="a capture")
+    parser.add_argument("target", metavar="OUT.exgs", help="the compressed asset")
+    parser.add_argument("--ratio", type=_ratio, default=100.0, help="how many times smaller than the capture's PLY (default 100)")
+    parser.add_argument("--cameras", default="", metavar="FILE", help="views that matter: cameras.json, transforms.json, or ours")
+    parser.add_argument("--views", type=_positive, default=24, help="how many views to score (default 24)")
+    parser.add_argument("--method", default="", help="'exgs': the paper's chain; default: the best measured")
+
+
+def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
+    from ..worker import jobs
+
+    result = jobs.compress(
+        options.source, options.target, options.ratio, options.cameras, options.method, options.views, report=terminal.report
+    )
+    terminal.result(result, compression_lines(result))
+
+
+def compression_lines(result: dict[str, Any]) -> list[str]:
+    """The result of the compress job for a person."""
+    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in result["seconds"].items())
+    return [
+        f"{result['target']}: {megabytes(result['source_bytes'])} -> {megabytes(result['bytes'])}, {result['ratio']:.1f}x smaller",
+        f"  {result['kept']:,} of {result['count']:,} Gaussians, scored over {result['views']} views",
+        "  " + ", ".join(f"{name} {megabytes(size)}" for name, size in result["sections"].items()),
+        f"  {seconds}; peak memory {megabytes(result['peak_bytes'])}",
+    ]
+
+
+def _render_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("asset", metavar="ASSET", help="a compressed asset or any splat file")
+    parser.add_argument("--cameras", required=True, metavar="FILE", help="cameras.json, transforms.json, or ours")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="frames are named by their image name or frame number")
+    parser.add_argument("--format", choices=("png", "exr"), default="png", help="8-bit sRGB, or multilayer scene-linear with depth")
+    parser.add_argument("--restore", action=argparse.BooleanOptionalAction, default=True, help="repair the frames with GaussPainter")
+    parser.add_argument("--strength", type=_fraction, default=1.0, help="how much of the repair to blend in, 0 to 1")
+    parser.add_argument("--size", type=_positive, default=0, metavar="PIXELS", help="scale frames: pixels of the longer side")
+    parser.add_argument("--rasterize-mode", choices=("classic", "antialiased"), default="classic")
+    parser.add_argument("--backend", choices=("auto", "gsplat", "cpu", "reference"), default="auto")
+    parser.add_argument("--checkpoint", default="", metavar="FOLDER", help="another GaussPainter checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="render frames that exist anew")
+
+
+def _render(options: argparse.Namespace, terminal: Terminal) -> None:
+    from ..worker import jobs
+
+    result = jobs.render(
+        options.asset,
+        options.cameras,
+        options.output,
+        options.format,
+        options.restore,
+        options.strength,
+        options.rasterize_mode,
+        options.backend,
+        options.overwrite,
+        options.size,
+        options.checkpoint,
+        report=terminal.report,
+    )
+    kept = len(result["frames"]) - result["rendered"]
+    lines = [f"{options.output}: {result['rendered']} frames rendered" + (f", {kept} were there already" if kept else "")]
+    if result["rendered"]:
+        each = ", ".join(f"{name} {value / result['rendered']:.2f} s" for name, value in result["seconds"].items())
+        lines.append(f"  a frame: {each}; {result['backend']}")
+    terminal.result(result, lines)
+
+
+def _eval_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("original", metavar="CAPTURE", help="the capture before compression")
+    parser.add_argument("candidate", metavar="ASSET", help="the compressed asset")
+    parser.add_argument("--cameras", default="", metavar="FILE", help="judge on these views; else on generated ones, never scored")
+    parser.add_argument("--views", type=_positive, default=8, help="how many views to judge (default 8)")
+
+
+def _eval(options: argparse.Namespace, terminal: Terminal) -> None:
+    from ..worker import jobs
+
+    result = jobs.evaluate(options.original, options.candidate, options.cameras, options.views, report=terminal.report)
+    lines = [f"  {view['name']:<24} PSNR {view['psnr']:6.2f} dB   SSIM {view['ssim']:.4f}" for view in result["views"]]
+    lines.append(
+        f"mean PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}; {result['ratio']:.1f}x smaller ({megabytes(result['bytes'])})"
+    )
+    terminal.result(result, lines)
+
+
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+def _doctor(options: argparse.Namespace, terminal: Terminal) -> None:
+    from .doctor import doctor
+
+    del options
+    values, lines, healthy = doctor()
+    terminal.result(values, lines)
+    if not healthy:
+        raise ExgsError("this environment cannot run every part of ExGS; see the lines above")
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", nargs="?", default="", help="a capture; without it a built-in scene is made")
+    parser.add_argument("--output", default="exgs_demo", metavar="FOLDER", help="where everything goes (default ./exgs_demo)")
+    parser.add_argument("--ratio", type=_ratio, default=100.0, help="how many times smaller (default 100)")
+    parser.add_argument("--cameras", default="", metavar="FILE", help="the capture's own cameras: the flight follows them")
+    parser.add_argument("--frames", type=_positive, default=24, help="length of the flythrough (default 24)")
+    parser.add_argument("--size", type=_positive, default=640, metavar="PIXELS", help="width of the frames (default 640)")
+    parser.add_argument("--up", choices=("+x", "-x", "+y", "-y", "+z", "-z"), default="-y", help="the capture's up axis (default -y)")
+
+
+def _demo(options: argparse.Namespace, terminal: Terminal) -> None:
+    from .demo import DemoSettings, run_demo
+
+    settings = DemoSettings(
+        source=options.file,
+        output=Path(options.output).resolve(),
+        ratio=options.ratio,
+        cameras=options.cameras,
+        frames=options.frames,
+        width=options.size,
+        up=options.up,
+    )
+    run_demo(settings, terminal)
+
+
+def _ratio(text: str) -> float:
+    value = float(text)
+    if not value >= 1:
+        raise argparse.ArgumentTypeError("the ratio must be 1 or more")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must be between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(_readable(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_readable(item)}" for name, item in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+COMMANDS = (
+    Command("convert", "Convert a splat file to another format.", _convert_arguments, _convert),
+    Command("info", "Say what is in a splat file.", _info_arguments, _info),
+    Command("compress", "Compress a capture with UGC into an .exgs asset.", _compress_arguments, _compress),
+    Command("render", "Render cameras into frames, restored by GaussPainter.", _render_arguments, _render),
+    Command("eval", "Measure an asset against its capture on held-out views.", _eval_arguments, _eval),
+    Command("doctor", "Say what runs here, on which backend, and what to do if not.", _doctor_arguments, _doctor),
+    Command("demo", "The whole way: capture in; asset, restored and composited flythrough, contact sheet out.", _demo_arguments, _demo),
+)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rendered frame made ready for a compositor or a viewer."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..render.colour import linear_premultiplied
+from ..render.frame import Frame
+from ..splats.gaussians import F32
+
+
+def rgba_linear(frame: Frame) -> F32:
+    """[H, W, 4] premultiplied scene-linear RGBA (Rec.709), as a compositor wants it."""
+    rgb = linear_premultiplied(frame.rgb, frame.alpha)
+    return np.concatenate([rgb, frame.alpha[..., None]], axis=2).astype(np.float32)
+
+
+def rgb_over(frame: Frame, background: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> F32:
+    """[H, W, 3] display-referred colour 0..1 over a display-referred background: what a 3DGS viewer shows."""
+    over = frame.rgb + (1.0 - frame.alpha)[..., None] * np.asarray(background, np.float32)
+    return np.clip(over, 0.0, 1.0).astype(np.float32)
+
+
+def rgba8_straight(frame: Frame) -> NDArray[np.uint8]:
+    """[H, W, 4] 8-bit display-referred colour with straight alpha, as PNG wants it."""
+    alpha = np.clip(frame.alpha, 0.0, 1.0)[..., None]
+    straight = np.clip(frame.rgb / np.maximum(alpha, 1e-6), 0.0, 1.0)
+    return np.rint(np.concatenate([straight, alpha], axis=2) * 255).astype(np.uint8)
+
+
+def rgb8(rgb: F32) -> NDArray[np.uint8]:
+    """[H, W, 3] 0..1 -> 8 bit."""
+    return np.rint(np.clip(rgb, 0.0, 1.0) * 255).astype(np.uint8)
