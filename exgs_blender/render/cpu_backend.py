@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rasterizer for the CPU: projection, depth order, tiles, blending. Needs numba."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..splats.gaussians import F32
+from . import cpu_blend, cpu_order, cpu_project
+from .frame import Backend, Frame, RasterizeMode
+from .prepared import PreparedScene
+from .view import View
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+U32 = NDArray[np.uint32]
+_one_at_a_time = threading.Lock()
+"""numba's portable threading layer ends the process when two threads start parallel kernels at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class TileLists:
+    """The splats of one view, handed out to tiles.
+
+    Attributes:
+        splats: [V, 16] in order of depth, columns as in ``cpu_project``.
+        slots: [V] the Gaussian behind each splat.
+        offsets: [tiles + 1] where each tile's pairs begin.
+        ranks: [P] splat of each pair, by tile, then depth.
+        rows: [P, 2] rows of the tile that the splat may touch: first, one past last.
+        tiles_x: tiles in a row of the image.
+    """
+
+    splats: F32
+    slots: I32
+    offsets: I64
+    ranks: I32
+    rows: NDArray[np.uint8]
+    tiles_x: int
+
+
+def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> Frame:
+    """One view of a prepared scene."""
+    with _threads(threads) as used:
+        lists = tile_lists(scene, view, mode)
+        rgb = np.empty((view.height, view.width, 3), np.float32)
+        alpha = np.empty((view.height, view.width), np.float32)
+        depth = np.empty((view.height, view.width), np.float32)
+        cpu_blend.blend(lists.splats, lists.offsets, lists.ranks, lists.rows, lists.tiles_x, rgb, alpha, depth)
+    return Frame(rgb, alpha, depth, Backend("cpu", f"numba {numba.__version__}, {used} thread{'s' if used > 1 else ''}"))
+
+
+def tile_lists(scene: PreparedScene, view: View, mode: RasterizeMode) -> TileLists:
+    """Everything before blending. To be called while this thread holds numba's threads."""
+    splats, keys, slots = project(scene, view, mode)
+    shade(scene, view, slots, splats)
+    slots = depth_order(keys, slots)
+    return bin_splats(splats, slots, view)
+
+
+def project(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[F32, U32, I32]:
+    """Splats [N, 16] without colour, and of the V visible ones the sort keys [V] and their numbers [V], ascending."""
+    count = len(scene)
+    splats = np.empty((count, cpu_project.SPLAT_WIDTH), np.float32)
+    depths = np.empty(count, np.float32)
+    found = np.empty(count, np.int32)
+    counts = np.zeros(-(-count // cpu_project.CHUNK), np.int64)
+    cpu_project.project(
+        scene.means,
+        scene.covars,
+        scene.opacities,
+        view.viewmat,
+        view.K,
+        np.array([view.width, view.height], np.int64),
+        np.array([view.near, view.far], np.float64),
+        view.ortho,
+        mode == "antialiased",
+        splats,
+        depths,
+        found,
+        counts,
+    )
+    keys = np.empty(count, np.uint32)
+    slots = np.empty(count, np.int32)
+    visible = cpu_order.compact(depths, found, counts, keys, slots)
+    return splats, keys[:visible], slots[:visible]
+
+
+def shade(scene: PreparedScene, view: View, slots: I32, splats: F32) -> None:
+    """Fill the colours of the visible splats; each object's directions are taken in its own space."""
+    towards, offset = view.ray
+    for part in scene.parts:
+        first, last = np.searchsorted(slots, (part.start, part.stop))
+        linear = np.ascontiguousarray(part.object_from_world[:3, :3])
+        cpu_project.colour(scene.means, part.sh, part.start, linear, towards, offset, slots[first:last], splats)
+
+
+def depth_order(keys: U32, slots: I32) -> I32:
+    """The numbers [V] nearest first; equal depths stay in order."""
+    spare_keys = np.empty_like(keys)
+    spare_slots = np.empty_like(slots)
+    for shift in range(0, 32, cpu_order.DIGIT):
+        cpu_order.radix_pass(keys, slots, np.uint32(shift), spare_keys, spare_slots)
+        keys, slots, spare_keys, spare_slots = spare_keys, spare_slots, keys, slots
+    return slots
+
+
+def bin_splats(splats: F32, slots: I32, view: View) -> TileLists:
+    """Hand the splats, in the order of ``slots``, out to the tiles that they touch."""
+    ordered = np.empty((len(slots), cpu_project.SPLAT_WIDTH), np.float32)
+    cpu_order.gather(splats, slots, ordered)
+    tiles_x = -(-view.width // cpu_order.TILE_WIDTH)
+    tiles_y = -(-view.height // cpu_order.TILE_HEIGHT)
+    tiles = np.array([tiles_x, tiles_y], np.int64)
+    counts = np.zeros((cpu_order.SCATTER_CHUNKS, tiles_x * tiles_y), np.int64)
+    cpu_order.count_pairs(ordered, tiles, view.height, counts)
+    offsets = np.empty(tiles_x * tiles_y + 1, np.int64)
+    cpu_order.offsets_of(counts, offsets)
+    ranks = np.empty(offsets[-1], np.int32)
+    rows = np.empty((offsets[-1], 2), np.uint8)
+    cpu_order.scatter_pairs(ordered, tiles, view.height, counts, ranks, rows)
+    return TileLists(ordered, slots, offsets, ranks, rows, tiles_x)
+
+
+def _threads_available() -> int:
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """Hold the machine's one set of numba threads, with at most ``wanted`` of them."""
+    with _one_at_a_time:
+        before = numba.get_num_threads()
+        used = min(wanted, _threads_available()) if wanted else before
+        numba.set_num_threads(max(used, 1))
+        try:
+            yield max(used, 1)
+        finally:
+            numba.set_num_threads(before)
