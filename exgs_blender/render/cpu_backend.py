@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..splats.gaussians import F32
 from . import cpu_blend, cpu_order, cpu_project
+from .contribution import ViewSums
 from .frame import Backend, Frame, RasterizeMode
 from .prepared import PreparedScene
 from .view import View
@@ -21,6 +22,7 @@ from .view import View
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
+MEASURED_PAIRS = 1 << 21
 _one_at_a_time = threading.Lock()
 """numba's portable threading layer ends the process when two threads start parallel kernels at once."""
 
@@ -53,8 +55,42 @@ def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int |
         rgb = np.empty((view.height, view.width, 3), np.float32)
         alpha = np.empty((view.height, view.width), np.float32)
         depth = np.empty((view.height, view.width), np.float32)
-        cpu_blend.blend(lists.splats, lists.offsets, lists.ranks, lists.rows, lists.tiles_x, rgb, alpha, depth)
+        every_tile = np.array([0, len(lists.offsets) - 1], np.int64)
+        cpu_blend.blend(
+            lists.splats, lists.offsets, lists.ranks, lists.rows, lists.tiles_x, every_tile, rgb, alpha, depth, np.empty((0, 5), np.float32)
+        )
     return Frame(rgb, alpha, depth, Backend("cpu", f"numba {numba.__version__}, {used} thread{'s' if used > 1 else ''}"))
+
+
+def measure(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> ViewSums:
+    """Blend one view and sum up what each Gaussian did in it.
+
+    Tiles are taken in groups so that the sums of single pairs need little memory.
+    """
+    sums = np.zeros((len(scene), cpu_blend.MEASURES))
+    with _threads(threads):
+        lists = tile_lists(scene, view, mode)
+        rgb = np.empty((view.height, view.width, 3), np.float32)
+        planes = np.empty((2, view.height, view.width), np.float32)
+        for first, last in _tile_groups(lists.offsets):
+            begin, end = lists.offsets[first], lists.offsets[last]
+            of_pairs = np.zeros((end - begin, cpu_blend.MEASURES), np.float32)
+            tile_range = np.array([first, last], np.int64)
+            cpu_blend.blend_and_measure(
+                lists.splats, lists.offsets, lists.ranks, lists.rows, lists.tiles_x, tile_range, rgb, planes[0], planes[1], of_pairs
+            )
+            cpu_blend.add_up(of_pairs, lists.ranks[begin:end], lists.slots, sums)
+    return ViewSums(*np.ascontiguousarray(sums.T))
+
+
+def _tile_groups(offsets: I64) -> Iterator[tuple[int, int]]:
+    """Ranges of tiles with about MEASURED_PAIRS pairs each."""
+    first, tiles = 0, len(offsets) - 1
+    while first < tiles:
+        last = int(np.searchsorted(offsets, offsets[first] + MEASURED_PAIRS, side="right")) - 1
+        last = min(max(last, first + 1), tiles)
+        yield first, last
+        first = last
 
 
 def tile_lists(scene: PreparedScene, view: View, mode: RasterizeMode) -> TileLists:

@@ -8,6 +8,7 @@ The loop over the 16 pixels of a row is the hot one and must become vector code:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -17,8 +18,9 @@ from .cpu_order import TILE_HEIGHT, TILE_WIDTH
 from .cpu_project import BLUE, DEPTH, FAST, GREEN, JIT, LOG_OPACITY, RED, UX, UY, VY, X, Y
 
 PIXELS = TILE_WIDTH * TILE_HEIGHT
-T_PLANE, R_PLANE, G_PLANE, B_PLANE, D_PLANE, W_PLANE = (plane * PIXELS for plane in range(6))
-PLANES = 6 * PIXELS
+T_PLANE, R_PLANE, G_PLANE, B_PLANE, D_PLANE, SUMS = (plane * PIXELS for plane in range(6))
+MEASURES = 5
+PLANES = 5 * PIXELS + MEASURES * TILE_WIDTH
 BATCH = 16
 """Splats after which a tile looks for rows that are finished."""
 
@@ -45,7 +47,7 @@ def _exp2(p):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _blend_row(tile, base, u, ux, q, red, green, blue, depth):  # type: ignore[no-untyped-def]
+def _blend_row(tile, base, u, ux, q, red, green, blue, depth, measure):  # type: ignore[no-untyped-def]
     """Blend one splat into one row. A finished pixel has a negative transmittance."""
     for k in range(U(TILE_WIDTH)):
         s = u + ux * np.float32(k)
@@ -62,6 +64,24 @@ def _blend_row(tile, base, u, ux, q, red, green, blue, depth):  # type: ignore[n
         tile[base + k + U(G_PLANE)] += weight * green
         tile[base + k + U(B_PLANE)] += weight * blue
         tile[base + k + U(D_PLANE)] += weight * depth
+        if measure:
+            hit = ONE if weight > ZERO else ZERO
+            tile[k + U(SUMS)] += weight
+            tile[k + U(SUMS + TILE_WIDTH)] = max(tile[k + U(SUMS + TILE_WIDTH)], weight)
+            tile[k + U(SUMS + 2 * TILE_WIDTH)] += hit
+            tile[k + U(SUMS + 3 * TILE_WIDTH)] += hit * before
+            tile[k + U(SUMS + 4 * TILE_WIDTH)] += weight * before
+
+
+@njit(fastmath=FAST, inline="always", **JIT)
+def _take_sums(tile, sums, pair):  # type: ignore[no-untyped-def]
+    """Move the sums that one splat left, one for each column of the tile, to its row of ``sums``."""
+    for value in range(U(MEASURES)):
+        total = ZERO
+        for k in range(U(SUMS) + value * U(TILE_WIDTH), U(SUMS) + value * U(TILE_WIDTH) + U(TILE_WIDTH)):
+            total = max(total, tile[k]) if value == U(1) else total + tile[k]
+            tile[k] = ZERO
+        sums[pair, value] = total
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
@@ -84,43 +104,68 @@ def _live_rows(tile, first, last):  # type: ignore[no-untyped-def]
     return first, last
 
 
-@njit(parallel=True, fastmath=FAST, **JIT)
-def blend(splats, offsets, ranks, rows, tiles_x, rgb, alpha, depth):  # type: ignore[no-untyped-def]
-    """Blend every tile into ``rgb`` [H, W, 3], ``alpha`` and ``depth`` [H, W]."""
-    height, width = alpha.shape
-    for number in prange(offsets.shape[0] - 1):
-        left = (number % tiles_x) * TILE_WIDTH
-        top = (number // tiles_x) * TILE_HEIGHT
-        tile = np.zeros(PLANES, np.float32)
-        tile[:PIXELS] = ONE
-        begin = U(0)
-        end = U(min(TILE_HEIGHT, height - top))
-        x0 = np.float32(left + 0.5)
-        y0 = np.float32(top + 0.5)
-        for pair in range(offsets[number], offsets[number + 1]):
-            if (pair - offsets[number]) % BATCH == BATCH - 1:
-                begin, end = _live_rows(tile, begin, end)
-                if begin >= end:
-                    break
-            splat = splats[ranks[pair]]
-            first = max(begin, U(rows[pair, 0]))
-            last = min(end, U(rows[pair, 1]))
-            ux = splat[UX]
-            dx = x0 - splat[X]
-            dy = y0 - splat[Y] + np.float32(first)
-            for row in range(first, last):
-                v = splat[VY] * dy
-                u = ux * dx + splat[UY] * dy
-                _blend_row(
-                    tile, row * U(TILE_WIDTH), u, ux, splat[LOG_OPACITY] - v * v, splat[RED], splat[GREEN], splat[BLUE], splat[DEPTH]
-                )
-                dy += ONE
-        for row in range(min(TILE_HEIGHT, height - top)):
-            for column in range(min(TILE_WIDTH, width - left)):
-                k = row * TILE_WIDTH + column
-                covered = ONE - abs(tile[k])
-                rgb[top + row, left + column, 0] = tile[k + R_PLANE]
-                rgb[top + row, left + column, 1] = tile[k + G_PLANE]
-                rgb[top + row, left + column, 2] = tile[k + B_PLANE]
-                alpha[top + row, left + column] = covered
-                depth[top + row, left + column] = tile[k + D_PLANE] / max(covered, ALPHA_EPS)
+@njit(**JIT)
+def add_up(of_pairs, ranks, slots, sums):  # type: ignore[no-untyped-def]
+    """Add the sums of pairs [P, 5] to those of their Gaussians ``sums`` [N, 5], always in the same order."""
+    for pair in range(of_pairs.shape[0]):
+        slot = slots[ranks[pair]]
+        for value in range(MEASURES):
+            if value == 1:
+                sums[slot, 1] = max(sums[slot, 1], of_pairs[pair, 1])
+            else:
+                sums[slot, value] += of_pairs[pair, value]
+
+
+def _make_blend(measure: bool) -> Any:
+    """The kernel that blends tiles; with ``measure`` it also sums up what each pair did."""
+
+    @njit(parallel=True, fastmath=FAST, **JIT)
+    def blend(splats, offsets, ranks, rows, tiles_x, tile_range, rgb, alpha, depth, sums):  # type: ignore[no-untyped-def]
+        height, width = alpha.shape
+        for number in prange(tile_range[0], tile_range[1]):
+            left = (number % tiles_x) * TILE_WIDTH
+            top = (number // tiles_x) * TILE_HEIGHT
+            tile = np.zeros(PLANES, np.float32)
+            for k in range(PIXELS):
+                tile[k] = ONE if left + k % TILE_WIDTH < width else -ONE
+            begin = U(0)
+            end = U(min(TILE_HEIGHT, height - top))
+            x0 = np.float32(left + 0.5)
+            y0 = np.float32(top + 0.5)
+            for pair in range(offsets[number], offsets[number + 1]):
+                if (pair - offsets[number]) % BATCH == BATCH - 1:
+                    begin, end = _live_rows(tile, begin, end)
+                    if begin >= end:
+                        break
+                splat = splats[ranks[pair]]
+                first = max(begin, U(rows[pair, 0]))
+                last = min(end, U(rows[pair, 1]))
+                ux = splat[UX]
+                dx = x0 - splat[X]
+                dy = y0 - splat[Y] + np.float32(first)
+                for row in range(first, last):
+                    v = splat[VY] * dy
+                    u = ux * dx + splat[UY] * dy
+                    base = row * U(TILE_WIDTH)
+                    _blend_row(tile, base, u, ux, splat[LOG_OPACITY] - v * v, splat[RED], splat[GREEN], splat[BLUE], splat[DEPTH], measure)
+                    dy += ONE
+                if measure:
+                    _take_sums(tile, sums, U(pair - offsets[tile_range[0]]))
+            for row in range(min(TILE_HEIGHT, height - top)):
+                for column in range(min(TILE_WIDTH, width - left)):
+                    k = row * TILE_WIDTH + column
+                    covered = ONE - abs(tile[k])
+                    rgb[top + row, left + column, 0] = tile[k + R_PLANE]
+                    rgb[top + row, left + column, 1] = tile[k + G_PLANE]
+                    rgb[top + row, left + column, 2] = tile[k + B_PLANE]
+                    alpha[top + row, left + column] = covered
+                    depth[top + row, left + column] = tile[k + D_PLANE] / max(covered, ALPHA_EPS)
+
+    return blend
+
+
+blend = _make_blend(False)
+"""blend(splats, offsets, ranks, rows, tiles_x, tile_range [2], rgb [H, W, 3], alpha [H, W], depth [H, W], sums [0, 5])"""
+
+blend_and_measure = _make_blend(True)
+"""The same; ``sums`` [P, 5] gets, for each pair of the tiles in range, weight, largest weight, hits, T and weight * T."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import constants
+from .contribution import ViewSums
 from .frame import Backend, Frame, RasterizeMode
 from .prepared import UPPER, PreparedScene
 from .view import View
@@ -40,23 +41,12 @@ class Splats:
     colours: F64
 
 
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """Per-Gaussian statistics of one view, [N] each; see ``BlendStatistics``."""
-
-    weight: F64
-    weight_max: F64
-    hits: F64
-    transmittance: F64
-    weight_transmittance: F64
-
-
 def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> Frame:
     """One view; ``threads`` is ignored."""
     return blend(scene, view, mode)[0]
 
 
-def blend(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[Frame, Sums]:
+def blend(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[Frame, ViewSums]:
     """One view and what it says about each Gaussian."""
     splats = project(scene, view, mode)
     x = np.arange(view.width) + 0.5
@@ -65,7 +55,7 @@ def blend(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[Frame,
     open_pixels = np.ones((view.height, view.width), bool)
     rgb = np.zeros((view.height, view.width, 3))
     depth = np.zeros((view.height, view.width))
-    sums = Sums(*(np.zeros(len(scene)) for _ in range(5)))
+    sums = ViewSums(*(np.zeros(len(scene)) for _ in range(5)))
     for i, slot in enumerate(splats.slots):
         dx, dy = x - splats.means[i, 0], y - splats.means[i, 1]
         (a, b), (_, c) = splats.conics[i]
