@@ -73,7 +73,7 @@ def _within(chunks: NDArray[Any], names: tuple[str, ...], unit: F32) -> F32:
 
 def _decode_quats(words: U32) -> F32:
     """2 bits name the largest of wxyz; the others, in order, take 10 bits over [-1, 1] / sqrt(2)."""
-    small = (_fields(words << np.uint32(2) >> np.uint32(2), (10, 10, 10)) - np.float32(0.5)) * np.float32(np.sqrt(2.0))
+    small = (_fields(words << np.uint32(2), (10, 10, 10)) - np.float32(0.5)) * np.float32(np.sqrt(2.0))
     largest = words >> np.uint32(30)
     quats = np.empty((len(words), 4), np.float32)
     for index in range(4):
