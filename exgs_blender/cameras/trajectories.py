@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -130,3 +130,31 @@ def _weighted_quantile(values: F64, weights: F64, q: float) -> float:
     cumulative = np.cumsum(weights[order])
     index: NDArray[np.int64] = np.searchsorted(cumulative, q * cumulative[-1])
     return float(values[order][min(int(index), len(values) - 1)])
+
+
+def flight(cameras: Cameras, count: int, *, width: int, height: int, keys: int = 6) -> Cameras:
+    """``count`` frames of a smooth flight along a capture's own views (in file order).
+
+    ``keys`` views, evenly picked, are joined by a Catmull-Rom curve through their centres and through the
+    points one unit ahead of them; the field of view is the first view's, fitted to ``width``.
+    """
+    picked = cameras.select(np.unique(np.linspace(0, len(cameras) - 1, min(keys, len(cameras))).round().astype(int)))
+    world_from_cam = picked.world_from_cam()
+    eyes = world_from_cam[:, :3, 3]
+    ahead = max(float(np.linalg.norm(np.ptp(eyes, axis=0))), 1e-3)
+    targets = eyes + ahead * world_from_cam[:, :3, 2]
+    up = -world_from_cam[:, :3, 1].mean(axis=0)
+    t = np.linspace(0, len(picked) - 1, count)
+    fov = 2 * np.degrees(np.arctan(picked.widths[0] / (2 * picked.Ks[0, 0, 0])))
+    path = looking_at(_catmull_rom(eyes, t), _catmull_rom(targets, t), up / max(np.linalg.norm(up), 1e-9), width, height, float(fov))
+    return replace(path, near_plane=cameras.near_plane, far_plane=cameras.far_plane)
+
+
+def _catmull_rom(points: F64, t: F64) -> F64:
+    """Points [P, 3] -> the uniform Catmull-Rom curve (Catmull and Rom 1974) at ``t`` [C] in 0..P-1."""
+    padded = np.concatenate([points[:1], points, points[-1:]])
+    segment = np.clip(t.astype(int), 0, max(len(points) - 2, 0))
+    u = (t - segment)[:, None]
+    p0, p1, p2, p3 = (padded[np.minimum(segment + k, len(padded) - 1)] for k in range(4))
+    cubic = (3 * (p1 - p2) + p3 - p0) * u
+    return 0.5 * (2 * p1 + ((cubic + 2 * p0 - 5 * p1 + 4 * p2 - p3) * u + p2 - p0) * u)

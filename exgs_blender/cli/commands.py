@@ -159,7 +159,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cameras", default="", metavar="FILE", help="the capture's own cameras: the flight follows them")
     parser.add_argument("--frames", type=_positive, default=24, help="length of the flythrough (default 24)")
     parser.add_argument("--size", type=_positive, default=640, metavar="PIXELS", help="width of the frames (default 640)")
-    parser.add_argument("--up", choices=("+x", "-x", "+y", "-y", "+z", "-z"), default="-y", help="the capture's up axis (default -y)")
+    parser.add_argument("--up", choices=("-y", "+y", "+z"), default="-y", help="the capture's up axis (default -y)")
 
 
 def _demo(options: argparse.Namespace, terminal: Terminal) -> None:
