@@ -73,6 +73,10 @@ def sh_signs(degree: int, flips: tuple[int, int, int]) -> F32:
         for band in range(1, degree + 1)
         for order in range(-band, band + 1)
     ]
+    if degree == 4:
+        # The reference library mirrors this one with y, which the harmonic does not do. All files come from it
+        # or follow it, so doing the same gives back the coefficient that was packed.
+        signs[-1] *= y
     return np.array(signs, np.float32)
 
 
