@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The render engine "ExGS": Blender asks for a frame, the worker's server renders it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..cameras import Cameras
+from ..errors import CancelledError, ExgsError
+from ..splats.gaussians import F32
+from .camera_animation import cropped, view_of
+from .film import over_background, world_colour
+from .preferences import chosen_python
+from .render_session import SESSION
+
+log = logging.getLogger(__name__)
+
+PASSES = {"Combined": ("RGBA", "COLOR"), "Depth": ("Z", "VALUE"), "Mask": ("X", "VALUE"), "Unrestored": ("RGBA", "COLOR")}
+NOTHING_HIT = 1e10
+"""Depth where no splat is: what Cycles writes for the sky."""
+ERROR_COLOUR = (1.0, 0.0, 1.0, 1.0)
+"""A frame that failed is magenta, as a missing texture is: one inside an animation cannot be overlooked."""
+
+
+class ExgsRenderEngine(bpy.types.RenderEngine):
+    """Renders all visible splat objects of a scene; everything else in it is ignored."""
+
+    bl_idname = "EXGS"
+    bl_label = "ExGS"
+    bl_use_preview = False
+    bl_use_postprocess = True
+
+    def update_render_passes(self, scene: Any = None, renderlayer: Any = None) -> None:
+        for name, (channels, kind) in PASSES.items():
+            self.register_pass(scene, renderlayer, name, len(channels), channels, kind)
+
+    def render(self, depsgraph: bpy.types.Depsgraph) -> None:
+        window = self._window(depsgraph)
+        try:
+            planes = self._planes(depsgraph, window)
+        except CancelledError:
+            return
+        except ExgsError as error:
+            planes = self._fail(str(error), window)
+        except Exception as error:  # a bug: details to the log, one line to the user
+            log.exception("rendering frame %d", depsgraph.scene.frame_current)
+            planes = self._fail(f"unexpected {type(error).__name__}: {error}", window)
+        self._fill(depsgraph.view_layer.name, planes, window)
+
+    def _planes(self, depsgraph: bpy.types.Depsgraph, window: Window) -> dict[str, F32]:
+        """The passes by name, [H, W, C] or [H, W], row 0 at the top."""
+        self.update_stats("", "ExGS: collecting splats")
+        scene, leader = depsgraph.scene, leading_scene(depsgraph.scene)
+        view = self._view(depsgraph, leader, window)
+        objects, keep_ratio = SESSION.visible_splats(depsgraph)
+        if objects:
+            self.update_stats("", f"ExGS: rendering {sum(len(placed.gaussians) for _, placed in objects):,} splats")
+            frame = SESSION.render(objects, view, leader.exgs.render_settings(keep_ratio), chosen_python(), self.test_break)
+            self.update_stats("", f"ExGS: {frame.backend}")
+            planes = {"Combined": frame.combined, "Depth": frame.depth, "Mask": frame.mask, "Unrestored": frame.unrestored}
+        else:
+            planes = blank_planes(window)
+        if not scene.render.film_transparent:
+            background = world_colour(scene.world)
+            planes |= {name: over_background(planes[name], background) for name in ("Combined", "Unrestored")}
+        return planes
+
+    def _view(self, depsgraph: bpy.types.Depsgraph, leader: bpy.types.Scene, window: Window) -> Cameras:
+        scene = depsgraph.scene
+        camera = self.camera_override if leader == scene and self.camera_override else leader.camera
+        if camera is not None:
+            original = camera.original
+            camera = original.evaluated_get(depsgraph)
+            if camera == original:
+                raise ExgsError(f"camera '{camera.name}' is not in scene '{scene.name}'; run Set Up Compositing again")
+        view = view_of(camera, leader.render, scene.frame_current, (window.full_width, window.full_height))
+        if window.whole:
+            return view
+        return cropped(view, window.left, window.full_height - window.bottom - window.height, window.width, window.height)
+
+    def _window(self, depsgraph: bpy.types.Depsgraph) -> Window:
+        """The part of the image that Blender wants: its result has the size of the render border."""
+        wanted = self.get_result()
+        return window_of(
+            leading_scene(depsgraph.scene).render, (self.resolution_x, self.resolution_y), (wanted.resolution_x, wanted.resolution_y)
+        )
+
+    def _fail(self, message: str, window: Window) -> dict[str, F32]:
+        """Tell the user in one line; the picture is magenta and in front of everything."""
+        line = f"ExGS: {' '.join(message.split())}"
+        self.update_stats("", line)
+        self.report({"ERROR"}, line)
+        shape = (window.height, window.width)
+        image = np.broadcast_to(np.float32(ERROR_COLOUR), (*shape, 4))
+        return {"Combined": image, "Unrestored": image, "Depth": np.zeros(shape, np.float32), "Mask": np.zeros(shape, np.float32)}
+
+    def _fill(self, layer_name: str, planes: dict[str, F32], window: Window) -> None:
+        for name, (channels, _) in PASSES.items():
+            if name != "Combined":
+                self.add_pass(name, len(channels), channels, layer=layer_name)
+        result = self.begin_result(0, 0, window.width, window.height, layer=layer_name)
+        for render_pass in result.layers[0].passes:
+            if render_pass.name in planes:
+                # Blender's rows run upwards.
+                flipped = np.ascontiguousarray(planes[render_pass.name][::-1], np.float32)
+                render_pass.rect.foreach_set(flipped.ravel())
+        self.end_result(result)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the full image in pixels, counted from the bottom left."""
+
+    left: int
+    bottom: int
+    width: int
+    height: int
+    full_width: int
+    full_height: int
+
+    @property
+    def whole(self) -> bool:
+        return (self.width, self.height) == (self.full_width, self.full_height)
+
+
+def window_of(render: bpy.types.RenderSettings, full: tuple[int, int], wanted: tuple[int, int]) -> Window:
+    """Where in an image of ``full`` size a result of ``wanted`` size lies: at the render border's corner."""
+    if wanted == full:
+        return Window(0, 0, *full, *full)
+    left = int(np.float32(render.border_min_x) * np.float32(full[0]))
+    bottom = int(np.float32(render.border_min_y) * np.float32(full[1]))
+    return Window(left, bottom, *wanted, *full)
+
+
+def leading_scene(scene: bpy.types.Scene) -> bpy.types.Scene:
+    """The scene whose camera and settings count: for a splat scene the one that it is composited into."""
+    return scene.exgs.source_scene or scene
+
+
+def blank_planes(window: Window) -> dict[str, F32]:
+    """The passes of a view without splats (nothing there, so nothing to repair)."""
+    shape = (window.height, window.width)
+    image = np.zeros((*shape, 4), np.float32)
+    return {
+        "Combined": image,
+        "Unrestored": image,
+        "Depth": np.full(shape, NOTHING_HIT, np.float32),
+        "Mask": np.ones(shape, np.float32),
+    }
+
+
+CLASSES = (ExgsRenderEngine,)
+
+
+def _shared_panels() -> list[Any]:
+    """Blender's own property panels that make sense for any renderer."""
+    unfit = {"VIEWLAYER_PT_filter", "VIEWLAYER_PT_layer_passes", "RENDER_PT_eevee_performance", "RENDER_PT_simplify"}
+    return [
+        panel
+        for panel in bpy.types.Panel.__subclasses__()
+        if "BLENDER_RENDER" in getattr(panel, "COMPAT_ENGINES", ()) and panel.__name__ not in unfit
+    ]
+
+
+def register() -> None:
+    for panel in _shared_panels():
+        panel.COMPAT_ENGINES.add(ExgsRenderEngine.bl_idname)
+
+
+def unregister() -> None:
+    for panel in bpy.types.Panel.__subclasses__():
+        getattr(panel, "COMPAT_ENGINES", set()).discard(ExgsRenderEngine.bl_idname)
+    SESSION.close()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The picture's background where the film is not transparent."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..splats.gaussians import F32
+
+
+def world_colour(world: bpy.types.World | None) -> NDArray[np.float32]:
+    """[3] scene-linear colour of a world: its Background node where that is a plain colour, else the viewport colour."""
+    if world is None:
+        return np.zeros(3, np.float32)
+    nodes = world.node_tree.nodes if getattr(world, "use_nodes", True) and world.node_tree else ()
+    for node in nodes:
+        if node.bl_idname == "ShaderNodeBackground" and not node.inputs["Color"].is_linked:
+            return np.float32(node.inputs["Color"].default_value[:3]) * np.float32(node.inputs["Strength"].default_value)
+    return np.float32(world.color[:])
+
+
+def over_background(image: F32, background: NDArray[np.float32]) -> F32:
+    """Premultiplied scene-linear [H, W, 4] over a linear colour [3], blended as captures are trained: in sRGB space.
+
+    The result is opaque. ``C = A * srgb(F / A)``, then ``linear(C + (1 - A) * srgb(background))``.
+    """
+    alpha = image[..., 3:]
+    straight = image[..., :3] / np.maximum(alpha, 1e-10)
+    blended = alpha * _srgb_from_linear(straight) + (1.0 - alpha) * _srgb_from_linear(background)
+    result = np.ones_like(image)
+    result[..., :3] = _linear_from_srgb(blended)
+    return result
+
+
+def _srgb_from_linear(linear: F32) -> F32:
+    """IEC 61966-2-1; values above 1 follow the same curve."""
+    safe = np.maximum(linear, 0.0)
+    return np.where(safe <= 0.0031308, safe * 12.92, 1.055 * safe ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def _linear_from_srgb(srgb: F32) -> F32:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0.0) + 0.055) / 1.055) ** 2.4).astype(np.float32)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""File > Import > 3D Gaussian Splats."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
+import bpy
+from bpy.props import CollectionProperty, EnumProperty, StringProperty
+from bpy_extras.io_utils import ImportHelper
+from mathutils import Matrix
+
+from .. import formats
+from ..errors import ExgsError, MissingDependencyError
+from ..splats import Gaussians
+from .job_runner import RUNNER, Task
+from .splat_object import create_splat_object
+
+WORLD_FROM_CAPTURE = {
+    "Y_DOWN": Matrix.Rotation(-math.pi / 2, 4, "X"),
+    "Y_UP": Matrix.Rotation(math.pi / 2, 4, "X"),
+    "Z_UP": Matrix.Identity(4),
+}
+
+
+class ImportSplats(bpy.types.Operator, ImportHelper):
+    """Load 3D Gaussian Splatting captures as point objects"""
+
+    bl_idname = "exgs.import_splats"
+    bl_label = "Import 3D Gaussian Splats"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filter_glob: StringProperty(default="*.ply;*.spz;*.sog;*.splat;*.ksplat;*.exgs;meta.json;lod-meta.json", options={"HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    up: EnumProperty(
+        name="Up",
+        items=[
+            ("Y_DOWN", "-Y (COLMAP)", "Turn the object so that the capture's -Y points up: right for most captures"),
+            ("Y_UP", "Y", "Turn the object so that the capture's Y points up"),
+            ("Z_UP", "Z", "Leave the object as it is in the file"),
+        ],
+        default="Y_DOWN",
+        description="Which axis of the capture points up. Only the object is turned; the splats keep their own coordinates",
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        paths = [Path(self.directory) / item.name for item in self.files if item.name] or [Path(self.filepath)]
+        imported = False
+        for path in paths:
+            try:
+                imported |= import_file(context, path, WORLD_FROM_CAPTURE[self.up]) is not None
+            except ExgsError as error:
+                self.report({"ERROR"}, str(error))
+        return {"FINISHED"} if imported else {"CANCELLED"}
+
+
+def import_file(context: bpy.types.Context, path: Path, matrix: Matrix) -> bpy.types.Object | Task:
+    """Import one file: the new object, or the task that converts it first where this Python cannot read it itself.
+
+    Raises:
+        ExgsError: the file cannot be read; one line.
+    """
+    try:
+        return place(context, path, formats.read(path), matrix)
+    except MissingDependencyError:
+        task = _convert_then_import(path, matrix)
+    if bpy.app.background:
+        RUNNER.wait(task)
+        if task.state != "done":
+            raise ExgsError(task.message)
+    return task
+
+
+def place(context: bpy.types.Context, path: Path, gaussians: Gaussians, matrix: Matrix) -> bpy.types.Object:
+    """Make the selected, active object of a cloud that was read from ``path``."""
+    if len(gaussians) == 0:
+        raise ExgsError(f"{path}: holds no Gaussians")
+    stem = path.parent.name if path.name in ("meta.json", "lod-meta.json") else path.name.split(".")[0]
+    obj = create_splat_object(context, stem or "Splats", gaussians)
+    obj.matrix_world = matrix
+    obj.exgs.source_path = str(path)
+    for other in context.selected_objects:
+        other.select_set(False)
+    if obj.name in context.view_layer.objects:
+        context.view_layer.objects.active = obj
+        obj.select_set(True)
+    return obj
+
+
+def _convert_then_import(path: Path, matrix: Matrix) -> Task:
+    """Let the worker, which has every codec, make a PLY of it."""
+    folder = Path(tempfile.mkdtemp(prefix="exgs-", dir=bpy.app.tempdir or None))
+    target = folder / "converted.ply"
+
+    def on_done(_: dict[str, object]) -> str:
+        gaussians = formats.read(target)
+        place(bpy.context, path, gaussians, matrix)
+        return f"{len(gaussians):,} splats"
+
+    return RUNNER.start(
+        f"Import {path.name}",
+        "convert",
+        {"source": str(path), "target": str(target)},
+        on_done,
+        tidy=lambda: shutil.rmtree(folder, ignore_errors=True),
+    )
+
+
+CLASSES = (ImportSplats,)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that a .blend file remembers: one property group on the scene, one on the object."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, BoolVectorProperty, CollectionProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
+
+from ..worker.protocol import RenderSettings
+
+RAY_FLAGS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow")
+"""Ray visibility of an object, in the order in which :class:`HiddenObject` keeps it."""
+
+
+class HiddenObject(bpy.types.PropertyGroup):
+    """A splat object that compositing hid from the CG renderer, and how it was before."""
+
+    object: PointerProperty(type=bpy.types.Object)
+    visible: BoolVectorProperty(size=len(RAY_FLAGS))
+
+
+class SceneProperties(bpy.types.PropertyGroup):
+    """``scene.exgs``"""
+
+    restore: BoolProperty(
+        name="Restore",
+        default=True,
+        description="Repair each frame with GaussPainter: closes holes and softens the spots that compression leaves. "
+        "Off shows the splats exactly as they are stored",
+    )
+    restore_strength: FloatProperty(
+        name="Strength",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        description="How much of the repair is mixed into the picture: 0 leaves it as it is, 1 takes the whole repair",
+    )
+    rasterize_mode: EnumProperty(
+        name="Footprint",
+        items=[
+            ("classic", "Classic", "As most captures were trained. Thin splats grow brighter when seen from far away"),
+            (
+                "antialiased",
+                "Antialiased",
+                "Keeps fine detail from swelling at a distance. Right for captures that were trained with Mip-Splatting",
+            ),
+        ],
+        description="How splats that are smaller than a pixel are drawn",
+    )
+    ratio: FloatProperty(
+        name="Ratio",
+        default=100.0,
+        min=2.0,
+        soft_max=500.0,
+        precision=0,
+        description="How many times smaller the file becomes. A higher ratio keeps fewer splats, so fine detail turns soft",
+    )
+    views: EnumProperty(
+        name="Views",
+        items=[
+            ("EVERYWHERE", "Everywhere", "Keep what matters from all around the capture"),
+            (
+                "SHOT",
+                "This Shot",
+                "Keep what this scene's camera sees over the frame range: sharper in the shot, poor from anywhere else",
+            ),
+        ],
+        description="From where the compressed capture has to look good",
+    )
+    replace_original: BoolProperty(
+        name="Show Result",
+        default=True,
+        description="Import the compressed capture in the original's place when it is ready, and hide the original",
+    )
+    source_scene: PointerProperty(
+        type=bpy.types.Scene,
+        name="Composited Into",
+        description="The scene whose camera and render settings this splat scene follows",
+    )
+    hidden: CollectionProperty(type=HiddenObject)
+
+    def render_settings(self, keep_ratio: float) -> RenderSettings:
+        """What the worker needs to know for a frame."""
+        return RenderSettings(
+            rasterize_mode=self.rasterize_mode,
+            restore=self.restore and self.restore_strength > 0,
+            restore_strength=self.restore_strength,
+            keep_ratio=keep_ratio,
+        )
+
+
+class ObjectProperties(bpy.types.PropertyGroup):
+    """``object.exgs``"""
+
+    keep_ratio: FloatProperty(
+        name="Kept",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        description="Share of the original capture's splats that this one still has. The restoration repairs more where it is low",
+    )
+    source_path: StringProperty(name="File", subtype="FILE_PATH", description="The splat file that this object was imported from")
+
+
+CLASSES = (HiddenObject, SceneProperties, ObjectProperties)
+
+
+def register() -> None:
+    bpy.types.Scene.exgs = PointerProperty(type=SceneProperties)
+    bpy.types.Object.exgs = PointerProperty(type=ObjectProperties)
+
+
+def unregister() -> None:
+    del bpy.types.Object.exgs
+    del bpy.types.Scene.exgs

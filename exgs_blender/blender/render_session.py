@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one render server of this Blender: shared by all scenes and frames, closed with the add-on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..cameras import Cameras
+from ..splats import Gaussians, SplatObject
+from ..worker.client import RenderServer, ServerFrame
+from ..worker.protocol import RenderSettings
+from .splat_object import content_key, gaussians_from_attributes, is_splat_data, read_attributes
+
+Placed = tuple[str, SplatObject]
+
+
+class RenderSession:
+    """Keeps the server process and the clouds that it was last asked for. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: RenderServer | None = None
+        self._python: Path | None = None
+        self._clouds: dict[str, Gaussians] = {}
+
+    def visible_splats(self, depsgraph: bpy.types.Depsgraph) -> tuple[list[Placed], float]:
+        """Every visible splat object and instance of an evaluated scene, and the share of splats that compression kept.
+
+        Each comes with a key of its content; a cloud is decoded only when its content is new.
+        """
+        known: dict[str, Gaussians] = {}
+        keys: dict[int, str] = {}
+        placed: list[Placed] = []
+        kept = originally = 0.0
+        for instance in depsgraph.object_instances:
+            obj = instance.object
+            if not instance.show_self or obj.type not in ("POINTCLOUD", "MESH") or not is_splat_data(obj.data):
+                continue
+            pointer = obj.data.as_pointer()
+            if pointer not in keys:
+                attributes = read_attributes(obj.data)
+                key = keys[pointer] = content_key(attributes)
+                if key not in known:
+                    known[key] = self._clouds[key] if key in self._clouds else gaussians_from_attributes(attributes)
+            cloud = known[keys[pointer]]
+            if len(cloud):
+                placed.append((keys[pointer], SplatObject(cloud, np.array(instance.matrix_world, np.float64))))
+            kept += len(cloud)
+            originally += len(cloud) / max(obj.exgs.keep_ratio, 1e-6)
+        self._clouds = known
+        return placed, kept / originally if originally else 1.0
+
+    def render(
+        self, objects: Sequence[Placed], view: Cameras, settings: RenderSettings, python: Path, should_stop: Callable[[], bool]
+    ) -> ServerFrame:
+        """One frame; see :meth:`exgs_blender.worker.client.RenderServer.render` for what it raises."""
+        with self._lock:
+            if self._server is None or self._python != python:
+                self._close()
+                self._server, self._python = RenderServer(python), python
+            return self._server.render(objects, view, settings, should_stop=should_stop)
+
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the running server, if any."""
+        return self._server.pid if self._server else None
+
+    def close(self) -> None:
+        """End the server; the next frame starts a new one."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._server = None
+        self._clouds = {}
+
+
+SESSION = RenderSession()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gaussians <-> point attributes of a Blender object, under the names that Blender 5.3 gives its own splats.
+
+=================  ===========  =======================================================
+attribute          type         content
+=================  ===========  =======================================================
+``position``       float3       centres, in the capture's own axes
+``radiance:base``  float4       raw SH coefficient of degree 0 (RGB), opacity 0..1
+``scale``          float3       standard deviations, linear
+``rotation``       quaternion   wxyz
+``radiance:sh_0``  float3       the first coefficient of degree 1 (RGB), then ``sh_1`` ...
+=================  ===========  =======================================================
+
+The object is a point cloud, or a mesh of loose vertices where this Blender cannot make one. Whatever
+Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ExgsError
+from ..splats import Gaussians
+from ..splats.activation import log_from_scale, logit_from_opacity, opacity_from_logit, scale_from_log, unit_quats
+from ..splats.gaussians import F32, SH_COEFFICIENTS
+
+POSITION = "position"
+BASE = "radiance:base"
+SCALE = "scale"
+ROTATION = "rotation"
+SH_PREFIX = "radiance:sh_"
+
+# Attribute type -> (name of the value in ``attribute.data``, floats a point).
+VALUES = {"FLOAT_VECTOR": ("vector", 3), "FLOAT_COLOR": ("color", 4), "FLOAT4": ("vector", 4), "QUATERNION": ("value", 4)}
+REQUIRED = {POSITION: ("FLOAT_VECTOR",), BASE: ("FLOAT4", "FLOAT_COLOR"), SCALE: ("FLOAT_VECTOR",), ROTATION: ("QUATERNION",)}
+
+
+def is_splat_data(data: Any) -> bool:
+    """Whether a data-block (original or evaluated) holds Gaussians: ours, or Blender's own."""
+    if not isinstance(data, (bpy.types.PointCloud, bpy.types.Mesh)):
+        return False
+    found = data.attributes
+    return all((a := found.get(name)) is not None and a.domain == "POINT" and a.data_type in types for name, types in REQUIRED.items())
+
+
+def is_splat_object(obj: bpy.types.Object | None) -> bool:
+    """Whether an object's own data (before modifiers) holds Gaussians."""
+    return obj is not None and is_splat_data(obj.data)
+
+
+def create_splat_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> bpy.types.Object:
+    """A new object with these Gaussians, linked to the context's collection, at the identity transform."""
+    cloud = _point_cloud(name, len(gaussians))
+    if cloud is not None:
+        _write_attributes(cloud, gaussians)
+        obj = bpy.data.objects.new(name, cloud)
+        context.collection.objects.link(obj)
+        return obj
+    mesh = bpy.data.meshes.new(name)
+    mesh.vertices.add(len(gaussians))
+    _write_attributes(mesh, gaussians)
+    obj = bpy.data.objects.new(name, mesh)
+    context.collection.objects.link(obj)
+    _convert_to_point_cloud(context, obj)
+    return obj
+
+
+def read_attributes(data: Any) -> dict[str, F32]:
+    """The raw attribute arrays of a splat data-block, by name: float32 [N, 3] or [N, 4].
+
+    Raises:
+        ExgsError: it is not a splat, or its SH attributes have gaps.
+    """
+    if not is_splat_data(data):
+        raise ExgsError(f"'{data.name}' holds no Gaussians: it needs the point attributes {', '.join(REQUIRED)}")
+    higher = [a.name for a in data.attributes if a.name.startswith(SH_PREFIX)]
+    names = [*REQUIRED, *(f"{SH_PREFIX}{i}" for i in range(len(higher)))]
+    if set(names) != {*REQUIRED, *higher} or len(higher) + 1 not in SH_COEFFICIENTS:
+        allowed = ", ".join(str(k - 1) for k in SH_COEFFICIENTS)
+        raise ExgsError(f"'{data.name}' has {len(higher)} attributes '{SH_PREFIX}...'; expected {allowed}, numbered from 0 without gaps")
+    return {name: _get(data.attributes[name]) for name in names}
+
+
+def content_key(attributes: dict[str, F32]) -> str:
+    """A name for the content: equal clouds get the same one, any edit of any value another."""
+    checksum = 0
+    for array in attributes.values():
+        checksum = zlib.crc32(array, checksum)
+    return f"{len(attributes[POSITION])}-{len(attributes)}-{checksum:08x}"
+
+
+def gaussians_from_attributes(attributes: dict[str, F32]) -> Gaussians:
+    """Raw Gaussians from the arrays of :func:`read_attributes`."""
+    count = len(attributes[POSITION])
+    rest = [array for name, array in attributes.items() if name.startswith(SH_PREFIX)]
+    base = attributes[BASE]
+    return Gaussians(
+        means=attributes[POSITION],
+        quats=unit_quats(attributes[ROTATION]),
+        scales=log_from_scale(attributes[SCALE]),
+        opacities=logit_from_opacity(base[:, 3]),
+        sh0=base[:, None, :3],
+        shN=np.stack(rest, axis=1) if rest else np.zeros((count, 0, 3), np.float32),
+    )
+
+
+def gaussians_of(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Gaussians:
+    """An object's Gaussians as they are now, in object space: edits and modifiers count.
+
+    Raises:
+        ExgsError: the (evaluated) object holds none, or one with a value that is not finite.
+    """
+    gaussians = gaussians_from_attributes(read_attributes(obj.evaluated_get(depsgraph).data))
+    if bad := gaussians.nonfinite_field():
+        raise ExgsError(f"'{obj.name}': point {bad[1]} has a value in '{bad[0]}' that is not finite; delete it")
+    if len(gaussians) == 0:
+        raise ExgsError(f"'{obj.name}' has no points left")
+    return gaussians
+
+
+def _point_cloud(name: str, count: int) -> bpy.types.PointCloud | None:
+    """An empty point cloud of a size, or None where Python cannot size one (before 5.1)."""
+    if not hasattr(bpy.types.PointCloud, "resize"):
+        return None
+    cloud = bpy.data.pointclouds.new(name)
+    cloud.resize(count)
+    return cloud
+
+
+def _convert_to_point_cloud(context: bpy.types.Context, obj: bpy.types.Object) -> None:
+    """Turn loose vertices into a point cloud where Blender has that (4.5, 5.0); elsewhere they stay a mesh."""
+    if "POINTCLOUD" not in bpy.ops.object.convert.get_rna_type().properties["target"].enum_items:
+        return
+    mesh = obj.data
+    selection = {"object": obj, "active_object": obj, "selected_objects": [obj], "selected_editable_objects": [obj]}
+    with context.temp_override(**selection):
+        if bpy.ops.object.convert.poll():
+            bpy.ops.object.convert(target="POINTCLOUD")
+    if obj.data != mesh:
+        obj.data.name = mesh.name
+        bpy.data.meshes.remove(mesh)
+
+
+def _write_attributes(data: Any, gaussians: Gaussians) -> None:
+    types = bpy.types.Attribute.bl_rna.properties["data_type"].enum_items
+    float4 = "FLOAT4" if "FLOAT4" in types else "FLOAT_COLOR"
+    base = np.empty((len(gaussians), 4), np.float32)
+    base[:, :3] = gaussians.sh0[:, 0]
+    base[:, 3] = opacity_from_logit(gaussians.opacities)
+    _set(data, POSITION, "FLOAT_VECTOR", gaussians.means)
+    _set(data, BASE, float4, base)
+    _set(data, SCALE, "FLOAT_VECTOR", scale_from_log(gaussians.scales))
+    _set(data, ROTATION, "QUATERNION", unit_quats(gaussians.quats))
+    for i in range(gaussians.shN.shape[1]):
+        _set(data, f"{SH_PREFIX}{i}", "FLOAT_VECTOR", gaussians.shN[:, i])
+
+
+def _set(data: Any, name: str, data_type: str, values: NDArray[np.float32]) -> None:
+    attribute = data.attributes.get(name) or data.attributes.new(name, data_type, "POINT")
+    attribute.data.foreach_set(VALUES[data_type][0], np.ascontiguousarray(values, np.float32).ravel())
+
+
+def _get(attribute: bpy.types.Attribute) -> F32:
+    value, floats = VALUES[attribute.data_type]
+    values = np.empty((len(attribute.data), floats), np.float32)
+    attribute.data.foreach_get(value, values.ravel())
+    return values
