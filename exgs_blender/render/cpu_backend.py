@@ -57,7 +57,16 @@ def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int |
         depth = np.empty((view.height, view.width), np.float32)
         every_tile = np.array([0, len(lists.offsets) - 1], np.int64)
         cpu_blend.blend(
-            lists.splats, lists.offsets, lists.ranks, lists.rows, lists.tiles_x, every_tile, rgb, alpha, depth, np.empty((0, 5), np.float32)
+            lists.splats,
+            lists.offsets,
+            lists.ranks,
+            lists.rows,
+            lists.tiles_x,
+            every_tile,
+            rgb,
+            alpha,
+            depth,
+            np.empty((0, cpu_blend.MEASURES), np.float32),
         )
     return Frame(rgb, alpha, depth, Backend("cpu", f"numba {numba.__version__}, {used} thread{'s' if used > 1 else ''}"))
 
@@ -80,7 +89,7 @@ def measure(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int 
                 lists.splats, lists.offsets, lists.ranks, lists.rows, lists.tiles_x, tile_range, rgb, planes[0], planes[1], of_pairs
             )
             cpu_blend.add_up(of_pairs, lists.ranks[begin:end], lists.slots, sums)
-    return ViewSums(*np.ascontiguousarray(sums.T))
+    return ViewSums(*np.ascontiguousarray(sums.T[:5]))
 
 
 def _tile_groups(offsets: I64) -> Iterator[tuple[int, int]]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Numba kernels that blend the splats of each tile front to back.
 
-The loop over the 16 pixels of a row is the hot one and must become vector code: it has a constant length, no branches
-(selects only), unsigned indices and one flat float32 buffer, so that nothing can alias.
+The loop over the pixels of a tile's row is the hot one and must become vector code: it has a constant length, no branches
+(selects only), unsigned indices and one flat float32 buffer. A row of that buffer holds T, red, green, blue and depth of
+its pixels one after the other.
 """
 
 from __future__ import annotations
@@ -15,32 +16,35 @@ from numba import njit, prange
 
 from . import constants
 from .cpu_order import TILE_HEIGHT, TILE_WIDTH
-from .cpu_project import BLUE, DEPTH, FAST, GREEN, JIT, LOG_OPACITY, RED, UX, UY, VY, X, Y
+from .cpu_project import BLUE, DEPTH, FAST, GREEN, JIT, LOG_OPACITY, RED, SPLAT_WIDTH, UX, UY, VY, X, Y
 
-PIXELS = TILE_WIDTH * TILE_HEIGHT
-T_PLANE, R_PLANE, G_PLANE, B_PLANE, D_PLANE, SUMS = (plane * PIXELS for plane in range(6))
-MEASURES = 5
-PLANES = 5 * PIXELS + MEASURES * TILE_WIDTH
+PLANES = 5
+ROW = PLANES * TILE_WIDTH
+MEASURES = 6
+"""weight, largest weight, hits, T, weight * T, pixels evaluated"""
+SUMS = ROW * TILE_HEIGHT
 BATCH = 16
-"""Splats after which a tile looks for rows that are finished."""
+"""Splats that are fetched together; before each batch a tile looks for rows that are finished."""
+FETCHED = SUMS + (MEASURES - 1) * TILE_WIDTH
+BUFFER = FETCHED + BATCH * SPLAT_WIDTH
 
-LOG_ALPHA_MIN = np.float32(math.log2(constants.ALPHA_MIN))
+LOG_ALPHA_MIN = np.float32(math.log(constants.ALPHA_MIN) / math.log(256.0))
 ALPHA_MAX = np.float32(constants.ALPHA_MAX)
 STOP = np.float32(constants.TRANSMITTANCE_STOP)
 ALPHA_EPS = constants.ALPHA_EPS
 ONE = np.float32(1.0)
 ZERO = np.float32(0.0)
-LOWEST = np.float32(-8.0)
-EIGHTH = np.float32(0.125)
-P0, P1, P2, P3, P4, P5, P6 = (np.float32(math.log(2.0) ** k / math.factorial(k)) for k in range(7))
+E0, E1, E2, E3, E4, E5 = (
+    np.float32(c) for c in (9.99999925e-01, 6.93142253e-01, 2.40172189e-01, 5.52797226e-02, 9.18861173e-03, 9.38788338e-04)
+)
+"""2^x on -1..0 with the smallest largest relative error, 7.5e-8 (Remez)."""
 U = np.uint64
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _exp2(p):  # type: ignore[no-untyped-def]
-    """2^p for -8 <= p <= 0: a polynomial for 2^(p / 8), squared three times."""
-    x = p * EIGHTH
-    y = P0 + x * (P1 + x * (P2 + x * (P3 + x * (P4 + x * (P5 + x * P6)))))
+def _exp256(x):  # type: ignore[no-untyped-def]
+    """256^x for -1 <= x <= 0: 2^x, squared three times."""
+    y = E0 + x * (E1 + x * (E2 + x * (E3 + x * (E4 + x * E5))))
     y = y * y
     y = y * y
     return y * y
@@ -52,18 +56,18 @@ def _blend_row(tile, base, u, ux, q, red, green, blue, depth, measure):  # type:
     for k in range(U(TILE_WIDTH)):
         s = u + ux * np.float32(k)
         p = q - s * s
-        alpha = min(_exp2(max(p, LOWEST)), ALPHA_MAX)
+        alpha = min(_exp256(p), ALPHA_MAX)
         alpha = alpha if p >= LOG_ALPHA_MIN else ZERO
         before = tile[base + k]
-        after = before - before * alpha
         weight = before * alpha
+        after = before - weight
         going_on = after > STOP
         weight = weight if going_on else ZERO
         tile[base + k] = after if going_on else -abs(before)
-        tile[base + k + U(R_PLANE)] += weight * red
-        tile[base + k + U(G_PLANE)] += weight * green
-        tile[base + k + U(B_PLANE)] += weight * blue
-        tile[base + k + U(D_PLANE)] += weight * depth
+        tile[base + k + U(TILE_WIDTH)] += weight * red
+        tile[base + k + U(2 * TILE_WIDTH)] += weight * green
+        tile[base + k + U(3 * TILE_WIDTH)] += weight * blue
+        tile[base + k + U(4 * TILE_WIDTH)] += weight * depth
         if measure:
             hit = ONE if weight > ZERO else ZERO
             tile[k + U(SUMS)] += weight
@@ -74,9 +78,45 @@ def _blend_row(tile, base, u, ux, q, red, green, blue, depth, measure):  # type:
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
+def _blend_splat(tile, splat, x0, y0, first, last, measure):  # type: ignore[no-untyped-def]
+    """Blend the splat that starts at ``splat`` in the buffer into rows first..last; the tile's pixel 0 is at x0, y0."""
+    ux = tile[splat + U(UX)]
+    uy = tile[splat + U(UY)]
+    vy = tile[splat + U(VY)]
+    log_opacity = tile[splat + U(LOG_OPACITY)]
+    red = tile[splat + U(RED)]
+    green = tile[splat + U(GREEN)]
+    blue = tile[splat + U(BLUE)]
+    depth = tile[splat + U(DEPTH)]
+    dy = y0 - tile[splat + U(Y)] + np.float32(first)
+    ux_dx = ux * (x0 - tile[splat + U(X)])
+    for row in range(first, last):
+        v = vy * dy
+        _blend_row(tile, row * U(ROW), ux_dx + uy * dy, ux, log_opacity - v * v, red, green, blue, depth, measure)
+        dy += ONE
+
+
+@njit(fastmath=FAST, inline="always", **JIT)
+def _fetch(tile, splats, ranks, start, size):  # type: ignore[no-untyped-def]
+    """Copy a batch of splats into the buffer, so that their cache misses overlap."""
+    for j in range(size):
+        rank = U(ranks[start + j])
+        for column in range(U(SPLAT_WIDTH)):
+            tile[U(FETCHED) + j * U(SPLAT_WIDTH) + column] = splats[rank, column]
+
+
+@njit(fastmath=FAST, inline="always", **JIT)
+def _row_lives(tile, row):  # type: ignore[no-untyped-def]
+    live = False
+    for k in range(row * U(ROW), row * U(ROW) + U(TILE_WIDTH)):
+        live |= tile[k] > ZERO
+    return live
+
+
+@njit(fastmath=FAST, inline="always", **JIT)
 def _take_sums(tile, sums, pair):  # type: ignore[no-untyped-def]
     """Move the sums that one splat left, one for each column of the tile, to its row of ``sums``."""
-    for value in range(U(MEASURES)):
+    for value in range(U(MEASURES - 1)):
         total = ZERO
         for k in range(U(SUMS) + value * U(TILE_WIDTH), U(SUMS) + value * U(TILE_WIDTH) + U(TILE_WIDTH)):
             total = max(total, tile[k]) if value == U(1) else total + tile[k]
@@ -84,29 +124,9 @@ def _take_sums(tile, sums, pair):  # type: ignore[no-untyped-def]
         sums[pair, value] = total
 
 
-@njit(fastmath=FAST, inline="always", **JIT)
-def _live_rows(tile, first, last):  # type: ignore[no-untyped-def]
-    """Shrink first..last to the rows that still have an unfinished pixel at both ends."""
-    while first < last:
-        highest = tile[first * U(TILE_WIDTH)]
-        for k in range(U(TILE_WIDTH)):
-            highest = max(highest, tile[first * U(TILE_WIDTH) + k])
-        if highest > ZERO:
-            break
-        first += U(1)
-    while first < last:
-        highest = tile[(last - U(1)) * U(TILE_WIDTH)]
-        for k in range(U(TILE_WIDTH)):
-            highest = max(highest, tile[(last - U(1)) * U(TILE_WIDTH) + k])
-        if highest > ZERO:
-            break
-        last -= U(1)
-    return first, last
-
-
 @njit(**JIT)
 def add_up(of_pairs, ranks, slots, sums):  # type: ignore[no-untyped-def]
-    """Add the sums of pairs [P, 5] to those of their Gaussians ``sums`` [N, 5], always in the same order."""
+    """Add the sums of pairs [P, 6] to those of their Gaussians ``sums`` [N, 6], always in the same order."""
     for pair in range(of_pairs.shape[0]):
         slot = slots[ranks[pair]]
         for value in range(MEASURES):
@@ -125,47 +145,46 @@ def _make_blend(measure: bool) -> Any:
         for number in prange(tile_range[0], tile_range[1]):
             left = (number % tiles_x) * TILE_WIDTH
             top = (number // tiles_x) * TILE_HEIGHT
-            tile = np.zeros(PLANES, np.float32)
-            for k in range(PIXELS):
-                tile[k] = ONE if left + k % TILE_WIDTH < width else -ONE
+            tile = np.zeros(BUFFER, np.float32)
+            for row in range(TILE_HEIGHT):
+                for k in range(TILE_WIDTH):
+                    tile[row * ROW + k] = ONE if left + k < width else -ONE
             begin = U(0)
             end = U(min(TILE_HEIGHT, height - top))
             x0 = np.float32(left + 0.5)
             y0 = np.float32(top + 0.5)
-            for pair in range(offsets[number], offsets[number + 1]):
-                if (pair - offsets[number]) % BATCH == BATCH - 1:
-                    begin, end = _live_rows(tile, begin, end)
-                    if begin >= end:
-                        break
-                splat = splats[ranks[pair]]
-                first = max(begin, U(rows[pair, 0]))
-                last = min(end, U(rows[pair, 1]))
-                ux = splat[UX]
-                dx = x0 - splat[X]
-                dy = y0 - splat[Y] + np.float32(first)
-                for row in range(first, last):
-                    v = splat[VY] * dy
-                    u = ux * dx + splat[UY] * dy
-                    base = row * U(TILE_WIDTH)
-                    _blend_row(tile, base, u, ux, splat[LOG_OPACITY] - v * v, splat[RED], splat[GREEN], splat[BLUE], splat[DEPTH], measure)
-                    dy += ONE
-                if measure:
-                    _take_sums(tile, sums, U(pair - offsets[tile_range[0]]))
+            for start in range(U(offsets[number]), U(offsets[number + 1]), U(BATCH)):
+                while begin < end and not _row_lives(tile, begin):
+                    begin += U(1)
+                while begin < end and not _row_lives(tile, end - U(1)):
+                    end -= U(1)
+                if begin >= end:
+                    break
+                size = min(U(BATCH), U(offsets[number + 1]) - start)
+                _fetch(tile, splats, ranks, start, size)
+                for j in range(size):
+                    first = max(begin, U(rows[start + j, 0]))
+                    last = min(end, U(rows[start + j, 1]))
+                    _blend_splat(tile, U(FETCHED) + j * U(SPLAT_WIDTH), x0, y0, first, last, measure)
+                    if measure and first < last:
+                        pair = start + j - U(offsets[tile_range[0]])
+                        _take_sums(tile, sums, pair)
+                        sums[pair, MEASURES - 1] = np.float32((last - first) * U(TILE_WIDTH))
             for row in range(min(TILE_HEIGHT, height - top)):
                 for column in range(min(TILE_WIDTH, width - left)):
-                    k = row * TILE_WIDTH + column
+                    k = row * ROW + column
                     covered = ONE - abs(tile[k])
-                    rgb[top + row, left + column, 0] = tile[k + R_PLANE]
-                    rgb[top + row, left + column, 1] = tile[k + G_PLANE]
-                    rgb[top + row, left + column, 2] = tile[k + B_PLANE]
+                    rgb[top + row, left + column, 0] = tile[k + TILE_WIDTH]
+                    rgb[top + row, left + column, 1] = tile[k + 2 * TILE_WIDTH]
+                    rgb[top + row, left + column, 2] = tile[k + 3 * TILE_WIDTH]
                     alpha[top + row, left + column] = covered
-                    depth[top + row, left + column] = tile[k + D_PLANE] / max(covered, ALPHA_EPS)
+                    depth[top + row, left + column] = tile[k + 4 * TILE_WIDTH] / max(covered, ALPHA_EPS)
 
     return blend
 
 
 blend = _make_blend(False)
-"""blend(splats, offsets, ranks, rows, tiles_x, tile_range [2], rgb [H, W, 3], alpha [H, W], depth [H, W], sums [0, 5])"""
+"""blend(splats, offsets, ranks, rows, tiles_x, tile_range [2], rgb [H, W, 3], alpha [H, W], depth [H, W], sums [0, 6])"""
 
 blend_and_measure = _make_blend(True)
-"""The same; ``sums`` [P, 5] gets, for each pair of the tiles in range, weight, largest weight, hits, T and weight * T."""
+"""The same; ``sums`` [P, 6] gets, for each pair of the tiles in range, the MEASURES."""

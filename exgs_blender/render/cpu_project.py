@@ -2,9 +2,9 @@
 """Numba kernels that turn Gaussians into splats on the image: EWA projection and colour.
 
 A splat is a row of 16 float32 (one cache line), see the constants below. Its exponent is kept as the sum of two
-squares, the Cholesky form of the conic in base 2:
+squares, the Cholesky form of the conic, to the base 256, so that it lies within -1..0 where alpha reaches 1/255:
 
-    alpha(x, y) = exp2(LOG_OPACITY - u^2 - v^2),  u = UX (x - X) + UY (y - Y),  v = VY (y - Y)
+    alpha(x, y) = 256^(LOG_OPACITY - u^2 - v^2),  u = UX (x - X) + UY (y - Y),  v = VY (y - Y)
 
 which cannot go negative by rounding and leaves two multiplications for each pixel of a row.
 """
@@ -20,14 +20,14 @@ from numba import njit, prange
 from . import constants
 
 X, Y, UX, UY, VY, LOG_OPACITY, RED, GREEN, BLUE, DEPTH, EXTENT_X, EXTENT_Y, LEAN, FLAT = range(14)
-"""Columns of a splat: centre in pixels; the Cholesky form; log2 of the opacity; colour; depth along the view axis;
+"""Columns of a splat: centre in pixels; the Cholesky form; logarithm of the opacity to the base 256; colour; depth along the view axis;
 half width and half height of the ellipse where alpha reaches ALPHA_MIN; correlation r of x and y, sqrt(1 - r^2)."""
 SPLAT_WIDTH = 16
 
 CHUNK = 4096
 """Gaussians that one task projects."""
 
-HALF_LOG2E = 0.5 * math.log2(math.e)
+HALF_LOG256E = 0.5 / math.log(256.0)
 ALPHA_MIN = constants.ALPHA_MIN
 EPS2D = constants.EPS2D
 MARGIN = constants.FRUSTUM_MARGIN
@@ -118,13 +118,13 @@ def project(means, covars, opacities, viewmat, K, size, clip, ortho, antialiased
             ey = extent * math.sqrt(c)
             if not (px + ex > 0.0 and px - ex < width and py + ey > 0.0 and py - ey < height):
                 continue
-            ux = math.sqrt(HALF_LOG2E * c / det)
+            ux = math.sqrt(HALF_LOG256E * c / det)
             splats[i, X] = px
             splats[i, Y] = py
             splats[i, UX] = ux
             splats[i, UY] = -ux * b / c
-            splats[i, VY] = math.sqrt(HALF_LOG2E / c)
-            splats[i, LOG_OPACITY] = math.log2(opacity)
+            splats[i, VY] = math.sqrt(HALF_LOG256E / c)
+            splats[i, LOG_OPACITY] = math.log(opacity) / math.log(256.0)
             splats[i, DEPTH] = z
             splats[i, EXTENT_X] = ex
             splats[i, EXTENT_Y] = ey
