@@ -21,7 +21,10 @@ Range = tuple[int, int]
 def _part_path(lod_meta: Path, name: object) -> Path:
     """A part beside ``lod-meta.json`` or in a folder below it."""
     parts = PurePosixPath(name).parts if isinstance(name, str) else (name,)
-    return lod_meta.parent.joinpath(*(plain_name(lod_meta, part) for part in parts))
+    path = lod_meta.parent.joinpath(*(plain_name(lod_meta, part) for part in parts))
+    if path.name == LOD_META:
+        raise FileError(lod_meta, f"names '{name}' as a part, expected a SOG capture", HINT)
+    return path
 
 
 def _whole(path: Path, value: object, key: str) -> int:
@@ -64,8 +67,8 @@ def finest_parts(path: Path, read_part: Callable[[Path], Gaussians]) -> Gaussian
     """
     meta = read_json(path, LOD_META, FolderSource(path.parent, path.name).read(META, MAX_META_BYTES))
     names = meta.get("filenames")
-    if not isinstance(names, list):
-        raise FileError(path, "field 'filenames' should be a list of SOG parts", HINT)
+    if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
+        raise FileError(path, "field 'filenames' should be a list of different SOG parts", HINT)
     clouds: list[Gaussians] = []
     for index, ranges in sorted(_finest_ranges(path, meta.get("tree")).items()):
         if index >= len(names):

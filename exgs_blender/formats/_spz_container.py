@@ -23,6 +23,7 @@ from ._limits import check_claim, check_not_empty
 MAGIC = b"NGSP"
 GZIP_MAGIC = b"\x1f\x8b"
 NEWEST_VERSION = 4
+NEWEST_GZIP_VERSION = 3
 FLAG_RECORDS = 0x02
 FLAG_LOD_TREE = 0x80
 MAX_RECORD_BYTES = 1 << 20
@@ -80,14 +81,14 @@ class Packed:
     flips: tuple[int, int, int]
 
 
-def _parse_header(path: Path, head: bytes, packed_bytes: int) -> Header:
+def _parse_header(path: Path, head: bytes, packed_bytes: int, newest: int) -> Header:
     if len(head) < 16:
         raise FileError(path, f"header has {len(head)} bytes, expected at least 16", TRUNCATED)
     if head[:4] != MAGIC:
         raise FileError(path, f"field 'magic' is {head[:4]!r}, expected b'NGSP'", "This is no SPZ file; choose another")
     version, count, sh_degree, fractional_bits, flags = struct.unpack_from("<IIBBB", head, 4)
-    if not 1 <= version <= NEWEST_VERSION:
-        raise FileError(path, f"field 'version' is {version}, expected 1 to {NEWEST_VERSION}", "Export it again as version 3 or 4")
+    if not 1 <= version <= newest:
+        raise FileError(path, f"field 'version' is {version}, expected 1 to {newest} here", "Export it again as version 3 or 4")
     check_claim(path, "numPoints", count, sh_degree, packed_bytes)
     check_not_empty(path, "numPoints", count)
     if fractional_bits > 31:
@@ -141,7 +142,7 @@ def _read_gzip(path: Path, data: bytes) -> Packed:
         head = stream.decompress(data, 16)
         if stream.eof and len(head) < 16:
             raise FileError(path, f"unpacks to {len(head)} bytes, expected a header of 16", "This is no SPZ file; choose another")
-        header = _parse_header(path, head, len(data))
+        header = _parse_header(path, head, len(data), NEWEST_GZIP_VERSION)
         limit = sum(header.sizes().values()) + (MAX_RECORD_BYTES if header.flags & FLAG_RECORDS else 1)
         body = stream.decompress(stream.unconsumed_tail, limit)
         while not stream.eof and stream.unconsumed_tail and len(body) < limit:
@@ -201,11 +202,8 @@ def read_container(path: Path) -> Packed:
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
     if data[:2] == GZIP_MAGIC:
-        packed = _read_gzip(path, data)
-        if packed.header.version == NEWEST_VERSION:
-            raise FileError(path, "field 'version' is 4 inside gzip, expected 1 to 3 there", DAMAGED)
-        return packed
-    header = _parse_header(path, data, len(data))
+        return _read_gzip(path, data)
+    header = _parse_header(path, data, len(data), NEWEST_VERSION)
     if header.version == NEWEST_VERSION:
         return _read_zstd(path, header, data)
     return _whole(path, header, data[16:])

@@ -20,7 +20,7 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
 from ..splats.gaussians import F32, SH_COEFFICIENTS
-from ._limits import check_claim, check_not_empty
+from ._limits import check_claim, check_not_empty, check_scales
 from ._sog_lod import LOD_META, finest_parts
 from ._sog_source import MAX_META_BYTES, META, BundleSource, FolderSource, Source, finite_numbers, plain_name, read_json, read_pixels
 from .registry import Format
@@ -153,6 +153,7 @@ def _decode(source: Source, report: Report) -> Gaussians:
     report(stage, 0.5)
     section, (name,) = _part(source, meta, "scales", 1)
     scales = _look_up(source, "scales", _codebook(source, "scales", section), read_pixels(source, name, count)[:, :3])
+    check_scales(source.path, scales)
     report(stage, 0.6)
     section, (name,) = _part(source, meta, "sh0", 1)
     colour = read_pixels(source, name, count)
@@ -162,6 +163,13 @@ def _decode(source: Source, report: Report) -> Gaussians:
     shN = _decode_sh_rest(source, meta, count, degree)
     report(stage, 1.0)
     return Gaussians(means, quats, scales, opacities, sh0.reshape(count, 1, 3), shN)
+
+
+def _read_capture(path: Path, report: Report) -> Gaussians:
+    if path.suffix.lower() == ".json":
+        return _decode(FolderSource(path.parent, path.name), report)
+    with BundleSource(path) as bundle:
+        return _decode(bundle, report)
 
 
 def read(path: Path, *, report: Report = silent) -> Gaussians:
@@ -174,13 +182,9 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     path = Path(path)
     if path.is_dir():
         path = path / META if (path / META).is_file() else path / LOD_META
-    if path.suffix.lower() != ".json":
-        with BundleSource(path) as bundle:
-            return _decode(bundle, report)
-    meta = path if path.name == LOD_META else None
-    if meta is None:
-        return _decode(FolderSource(path.parent, path.name), report)
-    return finest_parts(meta, lambda part: read(part, report=report))
+    if path.name == LOD_META:
+        return finest_parts(path, lambda part: _read_capture(part, report))
+    return _read_capture(path, report)
 
 
 def _sniff(path: Path, head: bytes) -> bool:

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exgs_blender import formats
+from exgs_blender.errors import ExgsError, FileError
+
+from ..clouds import random_gaussians
+from .encoders import compressed_ply_bytes, sog_parts, spz_bytes, write_bundle, write_folder
+
+
+def test_formats_are_found_by_content_whatever_their_name(tmp_path: Path) -> None:
+    cloud = random_gaussians(10, 1)
+    formats.write(tmp_path / "cloud.ply", cloud)
+    (tmp_path / "cloud.ply").rename(tmp_path / "a")
+    (tmp_path / "b").write_bytes(compressed_ply_bytes(cloud))
+    (tmp_path / "c").write_bytes(spz_bytes(cloud, 2))
+    (tmp_path / "d").write_bytes(spz_bytes(cloud, 4))
+    write_bundle(tmp_path / "e", sog_parts(cloud, 10))
+    write_folder(tmp_path / "f", sog_parts(cloud, 10))
+    names = [formats.format_of(tmp_path / name).name for name in "abcdef"]
+    assert names == ["ply", "compressed_ply", "spz", "spz", "sog", "sog"]
+    assert all(len(formats.read(tmp_path / name)) == 10 for name in "abcdef")
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "file is empty"), (b"solid cube", "not a splat file"), (None, "does not exist")])
+def test_other_files(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "x.ply"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FileError, match=message):
+        formats.read(path)
+
+
+def test_other_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="not a splat file"):
+        formats.read(tmp_path)
+
+
+def test_formats_that_are_only_read_cannot_be_written(tmp_path: Path) -> None:
+    cloud = random_gaussians(3, 0)
+    for name in ("a.spz", "a.sog", "a.obj"):
+        with pytest.raises(ExgsError, match=r"no format with this suffix can be written; use one of .*\.ply"):
+            formats.write(tmp_path / name, cloud)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_and_plain_ply_need_only_numpy(tmp_path: Path) -> None:
+    """Blender's Python has neither Pillow nor zstandard: formats must be listed, and PLY read, without them."""
+    formats.write(tmp_path / "a.ply", random_gaussians(3, 0))
+    code = f"""
+import sys
+for name in ("PIL", "zstandard", "plyfile", "torch", "numba"):
+    sys.modules[name] = None
+from exgs_blender import formats
+assert {{"ply", "spz", "sog", "compressed_ply"}} <= {{f.name for f in formats.formats()}}
+assert len(formats.read({str(tmp_path / "a.ply")!r})) == 3
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
