@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A candidate cloud against its source, on views that nobody scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..cameras import Cameras
+from ..progress import Report, silent, track
+from ..render.rasterize import rasterize_all
+from ..splats import Gaussians
+from ..splats.gaussians import F32
+from .metrics import judged, mse, psnr, ssim
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    """One view: its name, PSNR in dB, SSIM."""
+
+    name: str
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Per-view scores and their means.
+
+    Attributes:
+        views: in the order of the cameras.
+        psnr, ssim: means over the views.
+        worst_psnr: of the worst view.
+        source_bytes: the source as an INRIA-style PLY (``Gaussians.ply_bytes``).
+        candidate_bytes: the compressed file where known, else the candidate as a PLY.
+        ratio: the one over the other.
+        source_count, candidate_count: numbers of Gaussians.
+        backend: what rendered.
+    """
+
+    views: tuple[ViewScore, ...]
+    psnr: float
+    ssim: float
+    worst_psnr: float
+    source_bytes: int
+    candidate_bytes: int
+    ratio: float
+    source_count: int
+    candidate_count: int
+    backend: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Indented JSON text."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def table(self) -> str:
+        """A printed table, one line a view, then the means and the sizes."""
+        width = max([len(view.name) for view in self.views] + [len("mean")])
+        lines = [f"{'view':<{width}}  PSNR dB    SSIM"]
+        lines += [f"{view.name:<{width}}  {view.psnr:7.2f}  {view.ssim:6.4f}" for view in self.views]
+        lines.append(f"{'mean':<{width}}  {self.psnr:7.2f}  {self.ssim:6.4f}   (worst {self.worst_psnr:.2f} dB)")
+        lines.append(
+            f"{self.source_count:,} -> {self.candidate_count:,} Gaussians; "
+            f"{self.source_bytes:,} -> {self.candidate_bytes:,} bytes ({self.ratio:.1f}x); rendered by {self.backend}"
+        )
+        return "\n".join(lines)
+
+
+def compare(
+    original: Gaussians, candidate: Gaussians, cameras: Cameras, report: Report = silent, *, candidate_bytes: int | None = None
+) -> Comparison:
+    """Render both clouds from every camera and compare, over black and clipped to 0..1.
+
+    Args:
+        candidate_bytes: size of the candidate's file; its PLY size by default.
+    """
+    scores, backend = [], "nothing"
+    frames = zip(cameras.names, rasterize_all(candidate, cameras), rasterize_all(original, cameras), strict=True)
+    for name, frame, reference in track(frames, "compare", report, len(cameras)):
+        image, truth = judged(frame.rgb), judged(reference.rgb)
+        scores.append(ViewScore(name, psnr(image, truth), ssim(image, truth)))
+        backend = frame.backend.name
+    size = candidate_bytes if candidate_bytes is not None else candidate.ply_bytes
+    return Comparison(
+        views=tuple(scores),
+        psnr=float(np.mean([s.psnr for s in scores])),
+        ssim=float(np.mean([s.ssim for s in scores])),
+        worst_psnr=min(s.psnr for s in scores),
+        source_bytes=original.ply_bytes,
+        candidate_bytes=size,
+        ratio=original.ply_bytes / max(size, 1),
+        source_count=len(original),
+        candidate_count=len(candidate),
+        backend=backend,
+    )
+
+
+def render_error_for(original: Gaussians, cameras: Cameras, report: Report = silent) -> Callable[[Gaussians], float]:
+    """What ``ugc.compress`` calls to measure a candidate: mean squared error over ``cameras`` (the scored views, never the judge's).
+
+    The source's frames are rendered once, here.
+    """
+    frames = track(rasterize_all(original, cameras), "reference", report, len(cameras))
+    truth: list[F32] = [judged(frame.rgb) for frame in frames]
+
+    def error(candidate: Gaussians) -> float:
+        rendered = rasterize_all(candidate, cameras)
+        return float(np.mean([mse(judged(frame.rgb), expected) for frame, expected in zip(rendered, truth, strict=True)]))
+
+    return error

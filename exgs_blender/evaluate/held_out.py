@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which views score a cloud and which judge it: two sets without a view in common."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..cameras import Cameras, concatenate
+from ..cameras.trajectories import Axis, Extent, extent_of, looking_at, orbit
+from ..splats import Gaussians
+from ..splats.activation import opacity_from_logit, scale_from_log
+
+EVERY = 8
+"""Every eighth camera of a file judges, as INRIA's split does (indices 0, 8, 16, ...)."""
+TRAIN_COUNT, HELD_OUT_COUNT = 24, 6
+MIN_WIDTH = 400
+TRAIN_SIZE = HELD_OUT_SIZE = (480, 360)
+DISTANCES = (2.2, 1.5)
+"""Radii of the generated orbits; nearer ones see what no artist frames and cost the rest dearly."""
+BOX_QUANTILES = (0.01, 0.99)
+HELD_OUT_PHASE = 0.37
+INSIDE_FOV = 75.0
+
+
+def training_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int = TRAIN_COUNT, up: Axis = "-y") -> Cameras:
+    """``count`` views to score (and to search amplification) on.
+
+    From ``cameras`` (all but every eighth, evenly picked, images at least 400 px wide) where given; generated otherwise: orbits at
+    two distances, or outward views from the inside where the cloud surrounds its middle.
+    """
+    if cameras is not None:
+        left = [i for i in range(len(cameras)) if i % EVERY or len(cameras) == 1]
+        picked = np.unique(np.linspace(0, len(left) - 1, min(count, len(left))).round().astype(int))
+        return _at_least_min_width(cameras.select([left[i] for i in picked]))
+    return _generated(gaussians, count, 0.0, TRAIN_SIZE, up)
+
+
+def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Axis = "-y") -> Cameras:
+    """Views to judge on, none of them in ``training_views`` of the same arguments.
+
+    Every eighth of ``cameras`` where given (at most ``count``, evenly picked; all by default), else generated with another phase.
+    """
+    if cameras is not None:
+        mine = np.arange(0, len(cameras), EVERY)
+        if count is not None and count < len(mine):
+            mine = mine[np.unique(np.linspace(0, len(mine) - 1, count).round().astype(int))]
+        return _at_least_min_width(cameras.select(mine))
+    return _generated(gaussians, count or HELD_OUT_COUNT, HELD_OUT_PHASE, HELD_OUT_SIZE, up)
+
+
+def framing_of(gaussians: Gaussians, up: Axis = "-y") -> Extent:
+    """The middle and half the diagonal of the box that holds 98 % of the opacity along each axis.
+
+    The opacity's own centre (``extent_of``) lies in the densest part, often the ground, and cuts off what stands on it.
+    """
+    if len(gaussians) == 0:
+        return extent_of(gaussians, up)
+    weights = opacity_from_logit(gaussians.opacities).astype(np.float64) + 1e-6
+    ends = np.empty((2, 3))
+    for axis in range(3):
+        order = np.argsort(gaussians.means[:, axis])
+        share = np.cumsum(weights[order])
+        picked = np.minimum(np.searchsorted(share, np.array(BOX_QUANTILES) * share[-1]), len(order) - 1)
+        ends[:, axis] = gaussians.means[order[picked], axis]
+    radius = max(float(np.linalg.norm(ends[1] - ends[0])) / 2, 1e-6)
+    return Extent(ends.mean(axis=0), radius, extent_of(gaussians, up).up)
+
+
+def surrounds_viewer(gaussians: Gaussians, extent: Extent) -> bool:
+    """Whether a viewer in the middle looks at surfaces in most directions with free space around: a room, not an object.
+
+    Of 6 x 16 directions most must hold opaque matter beyond 0.4 radii, and little of the matter lies within 0.3 radii.
+    """
+    offset = gaussians.means.astype(np.float64) - extent.centre
+    distance = np.linalg.norm(offset, axis=1)
+    matter = opacity_from_logit(gaussians.opacities) * np.exp(np.sort(gaussians.scales, axis=1)[:, 1:].astype(np.float64).sum(axis=1))
+    matter = np.minimum(matter, np.quantile(matter, 0.99)) if len(matter) else matter
+    total = float(matter.sum())
+    if total <= 0:
+        return False
+    inner = float(matter[distance < 0.3 * extent.radius].sum()) / total
+    far = (distance > 0.4 * extent.radius) & (distance > scale_from_log(gaussians.scales).max(axis=1))
+    directions = offset[far] / distance[far, None]
+    azimuth = ((np.arctan2(directions[:, 2], directions[:, 0]) / (2 * np.pi) + 0.5) * 16).astype(int) % 16
+    band = np.clip(((directions @ extent.up) * 0.5 + 0.5) * 6, 0, 5).astype(int)
+    covered = np.bincount(band * 16 + azimuth, matter[far], 96) > 1e-3 * total
+    return bool(covered.mean() > 0.8 and inner < 0.05)
+
+
+def _generated(gaussians: Gaussians, count: int, phase: float, size: tuple[int, int], up: Axis) -> Cameras:
+    extent = framing_of(gaussians, up)
+    width, height = size
+    if surrounds_viewer(gaussians, extent):
+        return _inside_out(extent, count, phase, width, height)
+    shares = [count - count // 2, count // 2]
+    sets = [
+        orbit(extent, share, width=width, height=height, distance=distance, phase=phase + 0.21 * i)
+        for i, (distance, share) in enumerate(zip(DISTANCES, shares, strict=True))
+        if share
+    ]
+    views = concatenate(sets)
+    numbers = np.arange(1, len(views) + 1)
+    return Cameras(views.viewmats, views.Ks, views.widths, views.heights, numbers, tuple(f"{i:04d}" for i in numbers))
+
+
+def _inside_out(extent: Extent, count: int, phase: float, width: int, height: int) -> Cameras:
+    """Views from points near the middle, outwards on a sphere spiral that leaves out the poles."""
+    t = (np.arange(count) + 0.5 + 0.5 * phase) / max(count, 1) % 1.0
+    azimuth = np.arange(count) * np.pi * (3 - np.sqrt(5)) + 2 * np.pi * phase
+    height_of = 1.4 * t - 0.7
+    helper = np.array([1.0, 0, 0]) if abs(extent.up[0]) < 0.9 else np.array([0, 0, 1.0])
+    right = np.cross(extent.up, helper)
+    right /= np.linalg.norm(right)
+    forward = np.cross(extent.up, right)
+    flat = np.sqrt(1 - height_of**2)[:, None] * (np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward)
+    direction = flat + height_of[:, None] * extent.up
+    eyes = extent.centre - 0.15 * extent.radius * direction
+    return looking_at(eyes, eyes + direction, extent.up, width, height, INSIDE_FOV)
+
+
+def _at_least_min_width(cameras: Cameras) -> Cameras:
+    """Views of 640 px on the long side where the file's are larger; small ones are enlarged to 400 px width."""
+    longest = int(np.maximum(cameras.widths, cameras.heights).max())
+    narrowest = int(cameras.widths.min())
+    if longest > 640 and narrowest * 640 / longest >= MIN_WIDTH:
+        return cameras.resized(640)
+    if narrowest < MIN_WIDTH or longest > 640:
+        return cameras.resized(round(MIN_WIDTH * longest / narrowest))
+    return cameras
