@@ -17,7 +17,7 @@ from ..cameras import write_cameras
 from ..errors import ExgsError
 from .camera_animation import shot_cameras, shot_frames
 from .job_runner import RUNNER
-from .ops_import import place
+from .ops_import import place, read_capture
 from .splat_object import gaussians_of, is_splat_object
 
 SUFFIX = ".exgs"
@@ -99,27 +99,26 @@ def start_compression(
     except ExgsError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    uid, source_count = obj.session_uid, len(gaussians)
+    uid, source_bytes = obj.session_uid, gaussians.ply_bytes
 
     def on_done(_: dict[str, Any]) -> str:
         size = target.stat().st_size
         if replace_original:
-            _show_result(bpy.context, uid, target, source_count)
-        return f"{target.name}: {size / 1e6:.2f} MB, {gaussians_bytes / size:.0f}x smaller"
+            _show_result(bpy.context, uid, target)
+        return f"{target.name}: {size / 1e6:.2f} MB, {source_bytes / size:.0f}x smaller"
 
-    gaussians_bytes = gaussians.ply_bytes
     RUNNER.start(f"Compress {obj.name}", "compress", params, on_done, tidy=lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-def _show_result(context: bpy.types.Context, original_uid: int, target: Path, source_count: int) -> None:
+def _show_result(context: bpy.types.Context, original_uid: int, target: Path) -> None:
     """Import the compressed file where the original is, and hide the original; nothing if the original is gone."""
     original = next((obj for obj in bpy.data.objects if obj.session_uid == original_uid), None)
     if original is None:
         return
-    compressed = formats.read(target)
-    result = place(context, target, compressed, original.matrix_world)
+    gaussians, keep_ratio = read_capture(target)
+    # What was compressed may have been compressed before.
+    result = place(context, target, gaussians, keep_ratio * original.exgs.keep_ratio, original.matrix_world)
     result.name = f"{original.name} ExGS"
-    result.exgs.keep_ratio = original.exgs.keep_ratio * min(len(compressed) / source_count, 1.0)
     for collection in list(result.users_collection):
         collection.objects.unlink(result)
     for collection in original.users_collection:

@@ -65,7 +65,7 @@ def import_file(context: bpy.types.Context, path: Path, matrix: Matrix) -> bpy.t
         ExgsError: the file cannot be read; one line.
     """
     try:
-        return place(context, path, formats.read(path), matrix)
+        return place(context, path, *read_capture(path), matrix)
     except MissingDependencyError:
         task = _convert_then_import(path, matrix)
     if bpy.app.background:
@@ -75,7 +75,17 @@ def import_file(context: bpy.types.Context, path: Path, matrix: Matrix) -> bpy.t
     return task
 
 
-def place(context: bpy.types.Context, path: Path, gaussians: Gaussians, matrix: Matrix) -> bpy.types.Object:
+def read_capture(path: Path) -> tuple[Gaussians, float]:
+    """A file's Gaussians, and the share that they are of the original capture (1 where the file does not say)."""
+    if formats.format_of(path).name != "exgs":
+        return formats.read(path), 1.0
+    from ..formats.exgs import read_asset
+
+    asset = read_asset(path)
+    return asset.gaussians, asset.keep_ratio
+
+
+def place(context: bpy.types.Context, path: Path, gaussians: Gaussians, keep_ratio: float, matrix: Matrix) -> bpy.types.Object:
     """Make the selected, active object of a cloud that was read from ``path``."""
     if len(gaussians) == 0:
         raise ExgsError(f"{path}: holds no Gaussians")
@@ -83,6 +93,7 @@ def place(context: bpy.types.Context, path: Path, gaussians: Gaussians, matrix: 
     obj = create_splat_object(context, stem or "Splats", gaussians)
     obj.matrix_world = matrix
     obj.exgs.source_path = str(path)
+    obj.exgs.keep_ratio = keep_ratio
     for other in context.selected_objects:
         other.select_set(False)
     if obj.name in context.view_layer.objects:
@@ -98,7 +109,7 @@ def _convert_then_import(path: Path, matrix: Matrix) -> Task:
 
     def on_done(_: dict[str, object]) -> str:
         gaussians = formats.read(target)
-        place(bpy.context, path, gaussians, matrix)
+        place(bpy.context, path, gaussians, 1.0, matrix)
         return f"{len(gaussians):,} splats"
 
     return RUNNER.start(

@@ -144,6 +144,8 @@ def _convert_to_point_cloud(context: bpy.types.Context, obj: bpy.types.Object) -
     if obj.data != mesh:
         obj.data.name = mesh.name
         bpy.data.meshes.remove(mesh)
+        for name in [a.name for a in obj.data.attributes if a.name.startswith(".")]:  # a mesh's selection means nothing here
+            obj.data.attributes.remove(obj.data.attributes[name])
 
 
 def _write_attributes(data: Any, gaussians: Gaussians) -> None:

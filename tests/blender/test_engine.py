@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The render engine on its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .harness import RunInBlender
+from .images import centroid, read_layers, srgb_from_linear
+
+pytestmark = pytest.mark.blender
+
+
+def test_passes_field_of_view_border_film_instances(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
+    found = blender("passes", environment=worker_environment)
+    for view in found["fov"]:
+        layers = read_layers(view["file"])
+        assert set(layers) == {"Combined", "Depth", "Mask", "Unrestored"}
+        assert np.abs(centroid(layers["Combined"][..., 3]) - view["pixel"]).max() < 0.5, view
+    _check_depth(read_layers(found["depth"]["splats"]), read_layers(found["depth"]["mesh"]))
+    _check_border(read_layers(found["border"]["whole"]), read_layers(found["border"]["part"]))
+    _check_film(read_layers(found["border"]["whole"]), read_layers(found["film"]["file"]))
+    _check_instances(read_layers(found["instances"]["file"]), found["instances"]["pixels"])
+    empty = read_layers(found["empty"])
+    assert not empty["Combined"].any()
+    assert (empty["Depth"] == np.float32(1e10)).all()
+
+
+def _check_depth(splats: dict[str, np.ndarray], mesh: dict[str, np.ndarray]) -> None:
+    """Ours is the Z pass of Cycles: the plane has one depth all over, though the way along the ray is half as long again at the corners."""
+    solid = (splats["Mask"] < 0.02) & (mesh["Depth"] < 1e9)
+    assert solid.mean() > 0.9
+    relative = np.abs(splats["Depth"] / mesh["Depth"] - 1)[solid]
+    assert relative.max() < 1e-4
+    assert (splats["Depth"][splats["Mask"] == 1] == np.float32(1e10)).all()
+    assert (mesh["Depth"][mesh["Depth"] > 1e9] == np.float32(1e10)).all(), "Cycles writes another depth for the sky"
+
+
+def _check_border(whole: dict[str, np.ndarray], part: dict[str, np.ndarray]) -> None:
+    """The region is where it belongs and equals the same pixels of the whole picture; outside is empty."""
+    inside = part["Combined"].any(axis=-1)
+    assert 100 < inside.sum() < (whole["Combined"][..., 3] > 0).sum()
+    assert np.abs(part["Combined"] - whole["Combined"])[inside].max() < 2e-3
+
+
+def _check_film(clear: dict[str, np.ndarray], opaque: dict[str, np.ndarray]) -> None:
+    assert (opaque["Combined"][..., 3] == 1).all()
+    background = np.array([0.05, 0.15, 0.45])
+    alpha = clear["Combined"][..., 3:]
+    nothing = alpha[..., 0] == 0
+    np.testing.assert_allclose(opaque["Combined"][nothing][:, :3], np.tile(background, (nothing.sum(), 1)), atol=1e-5)
+    straight = srgb_from_linear(clear["Combined"][..., :3] / np.maximum(alpha, 1e-10))
+    expected = alpha * straight + (1 - alpha) * srgb_from_linear(background)
+    assert np.abs(srgb_from_linear(opaque["Combined"][..., :3]) - expected).max() < 2e-3
+
+
+def _check_instances(layers: dict[str, np.ndarray], pixels: list[list[float]]) -> None:
+    alpha = layers["Combined"][..., 3]
+    middle = alpha.shape[1] // 2
+    left, right = alpha.copy(), alpha.copy()
+    left[:, middle:], right[:, :middle] = 0, 0
+    assert np.abs(centroid(left) - pixels[0]).max() < 0.5
+    assert np.abs(centroid(right) - pixels[1]).max() < 0.5
+    assert right.sum() > 1.5 * left.sum(), "the instance of twice the size is not larger"
