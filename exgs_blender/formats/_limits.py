@@ -26,6 +26,12 @@ def decoded_bytes(count: int, sh_degree: int) -> int:
     return count * 4 * (11 + 3 * (sh_degree + 1) ** 2)
 
 
+def shown(value: object) -> str:
+    """A value from a file, short enough for an error of one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def check_claim(path: Path, field: str, count: int, sh_degree: int, packed_bytes: int) -> None:
     """Refuse a count that no honest file of this size holds (a decompression bomb or a damaged header).
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import FileError
 from ..splats import Gaussians, concatenate
+from ._limits import shown
 from ._sog_source import MAX_META_BYTES, META, FolderSource, plain_name, read_json
 
 LOD_META = "lod-meta.json"
@@ -23,13 +24,13 @@ def _part_path(lod_meta: Path, name: object) -> Path:
     parts = PurePosixPath(name).parts if isinstance(name, str) else (name,)
     path = lod_meta.parent.joinpath(*(plain_name(lod_meta, part) for part in parts))
     if path.name == LOD_META:
-        raise FileError(lod_meta, f"names '{name}' as a part, expected a SOG capture", HINT)
+        raise FileError(lod_meta, f"names {shown(name)} as a part, expected a SOG capture", HINT)
     return path
 
 
 def _whole(path: Path, value: object, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise FileError(path, f"field '{key}' of a level in 'tree' is {value!r}, expected a whole number", HINT)
+        raise FileError(path, f"field '{key}' of a level in 'tree' is {shown(value)}, expected a whole number", HINT)
     return value
 
 
@@ -77,7 +78,7 @@ def finest_parts(path: Path, read_part: Callable[[Path], Gaussians]) -> Gaussian
         wanted = np.zeros(len(cloud), bool)
         for start, end in ranges:
             if end > len(cloud):
-                raise FileError(path, f"field 'tree' wants Gaussians up to {end} of '{names[index]}', which holds {len(cloud)}", HINT)
+                raise FileError(path, f"field 'tree' wants Gaussians up to {end} of {shown(names[index])}, which holds {len(cloud)}", HINT)
             wanted[start:end] = True
         clouds.append(cloud if wanted.all() else cloud.select(wanted))
     if meta.get("environment") is not None:

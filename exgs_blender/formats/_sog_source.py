@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileError, MissingDependencyError
+from ._limits import shown
 
 META = "meta.json"
 MAX_META_BYTES = 16 << 20
@@ -43,7 +44,7 @@ def plain_name(path: Path, name: object) -> str:
         FileError: it is no string, or has a path in it.
     """
     if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in '/\\:\0"<>|?*'):
-        raise FileError(path, f"meta.json names the file {name!r}, expected a plain file name without a folder", "The file is damaged")
+        raise FileError(path, f"meta.json names the file {shown(name)}, expected a plain file name without a folder", "The file is damaged")
     return name
 
 

@@ -26,6 +26,9 @@ CHUNK = 256
 SH_RANGE = 8.0
 """Coefficient bytes span -SH_RANGE / 2 to SH_RANGE / 2."""
 
+MAX_RANGE = 1e30
+"""Limits of a chunk are below this, so that what lies between them is finite."""
+
 POSITION_RANGE = ("x", "y", "z")
 SCALE_RANGE = ("scale_x", "scale_y", "scale_z")
 COLOUR_RANGE = ("r", "g", "b")
@@ -59,6 +62,17 @@ def _fields(words: U32, bits: tuple[int, ...]) -> F32:
         columns.append(((words >> np.uint32(shift)) & np.uint32(most)) / np.float64(most))
         shift += width
     return np.stack(columns[::-1], axis=1).astype(np.float32)
+
+
+def _chunk_ranges(header: Header, element: Element) -> NDArray[Any]:
+    """The rows of element "chunk", all of them plausible."""
+    chunks = np.array(_rows(header, element))
+    for name, code in element.scalars.items():
+        if code == "f4" and not (np.abs(chunks[name]) < MAX_RANGE).all():
+            row = int(np.argmin(np.abs(chunks[name]) < MAX_RANGE))
+            found = f"property '{name}' of element 'chunk' is {chunks[name][row]:g} in row {row}"
+            raise FileError(header.path, f"{found}, expected a magnitude below {MAX_RANGE:g}", DAMAGED)
+    return chunks
 
 
 def _within(chunks: NDArray[Any], names: tuple[str, ...], unit: F32) -> F32:
@@ -123,7 +137,7 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     if chunk.count != -(-vertex.count // CHUNK):
         problem = f"element 'chunk' has {chunk.count} rows, expected {-(-vertex.count // CHUNK)} for {vertex.count} Gaussians"
         raise FileError(header.path, problem, DAMAGED)
-    rows, chunks = _rows(header, vertex), np.array(_rows(header, chunk))
+    rows, chunks = _rows(header, vertex), _chunk_ranges(header, chunk)
     stage = "reading compressed PLY"
     report(stage, 0.0)
     means = _within(chunks, POSITION_RANGE, _fields(_words(rows, "packed_position"), (11, 10, 11)))

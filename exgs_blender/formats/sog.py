@@ -20,7 +20,7 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
 from ..splats.gaussians import F32, SH_COEFFICIENTS
-from ._limits import check_claim, check_not_empty, check_scales
+from ._limits import check_claim, check_not_empty, check_scales, shown
 from ._sog_lod import LOD_META, finest_parts
 from ._sog_source import MAX_META_BYTES, META, BundleSource, FolderSource, Source, finite_numbers, plain_name, read_json, read_pixels
 from .registry import Format
@@ -47,7 +47,7 @@ def _part(source: Source, meta: dict[str, Any], field: str, files: int) -> tuple
 
 def _integer(path: Path, field: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise FileError(path, f"meta.json field '{field}' is {value!r}, expected an integer from {least} to {most}", FIELD_HINT)
+        raise FileError(path, f"meta.json field '{field}' is {shown(value)}, expected an integer from {least} to {most}", FIELD_HINT)
     return value
 
 
@@ -132,7 +132,7 @@ def _decode(source: Source, report: Report) -> Gaussians:
     version = meta.get("version")
     if version != 2:
         raise FileError(
-            source.path, f"meta.json field 'version' is {version!r}, expected 2", "Export the capture again with a current tool"
+            source.path, f"meta.json field 'version' is {shown(version)}, expected 2", "Export the capture again with a current tool"
         )
     count = _integer(source.path, "count", meta.get("count"), 0, 1 << 31)
     check_not_empty(source.path, "count", count)

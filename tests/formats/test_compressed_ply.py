@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,15 @@ def test_malformed(tmp_path: Path, old: bytes, new: bytes, message: str) -> None
         formats.read(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_chunk_range_that_is_not_finite(tmp_path: Path) -> None:
+    content = compressed_ply_bytes(random_gaussians(300, 0))
+    at = content.index(b"end_header\n") + 11
+    path = tmp_path / "bad.compressed.ply"
+    path.write_bytes(content[:at] + struct.pack("<f", np.inf) + content[at + 4 :])
+    with pytest.raises(FileError, match="property 'min_x' of element 'chunk' is inf in row 0"):
+        formats.read(path)
 
 
 def test_truncated(tmp_path: Path) -> None:
