@@ -72,11 +72,12 @@ class Gaussians:
 
     @property
     def ply_bytes(self) -> int:
-        """Bytes of the float data of an INRIA-style PLY of this cloud (normals included, header not).
+        """Bytes of the float values of this cloud in a PLY: 14 + 3 (K - 1) floats each.
 
-        This is the "full size" that every compression ratio in this project refers to.
+        This is the "full size" that every compression ratio in this project refers to. The three normals that
+        INRIA's files carry are always zero, so counting them would only flatter the ratio.
         """
-        return len(self) * 4 * (14 + 3 + 3 * self.shN.shape[1])
+        return len(self) * 4 * (14 + 3 * self.shN.shape[1])
 
     def arrays(self) -> Iterator[tuple[str, F32]]:
         """(name, array) pairs in declaration order."""

