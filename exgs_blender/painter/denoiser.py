@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The denoiser: diffusers' UNet2DModel with normalisation that looks at one pixel's channels only."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+# DiffusionPipeline.from_pretrained looks the base class ModelMixin up in the module that defines a part.
+__all__ = ["LocalUNet2DModel", "ModelMixin", "PixelNorm", "make_denoiser", "parameter_count"]
+
+_unet_init = inspect.unwrap(UNet2DModel.__init__)
+
+
+class PixelNorm(nn.Module):
+    """RMS normalisation over the channels of each pixel, with a scale and a bias (parameters as in GroupNorm).
+
+    GroupNorm averages over the whole picture: a crop, a tile and a frame would be restored differently, and what enters on
+    one side of a shot would change the other. The large epsilon keeps empty regions from being amplified to noise.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-2) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(x.square().mean(dim=1, keepdim=True) + self.eps)
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), x * scale, self.weight.view(1, -1, 1, 1))
+
+
+class LocalUNet2DModel(UNet2DModel):
+    """UNet2DModel (same arguments) with PixelNorm for GroupNorm: without attention, an output pixel depends on a
+    neighbourhood alone, so a crop is restored as the frame is.
+
+    The last convolution starts at zero: an untrained denoiser predicts no change.
+    """
+
+    @register_to_config
+    @functools.wraps(_unet_init)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _unet_init(self, *args, **kwargs)
+        replace_group_norms(self)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
+
+    @property
+    def stride(self) -> int:
+        """Latent sides must be multiples of this."""
+        return int(2 ** (len(self.config.block_out_channels) - 1))
+
+
+def make_denoiser(in_channels: int, out_channels: int, widths: tuple[int, ...], layers_per_block: int) -> LocalUNet2DModel:
+    """A convolutional denoiser: ``widths`` of its levels, each at half the resolution of the one before; no attention."""
+    return LocalUNet2DModel(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        block_out_channels=widths,
+        layers_per_block=layers_per_block,
+        down_block_types=("DownBlock2D",) * len(widths),
+        up_block_types=("UpBlock2D",) * len(widths),
+        add_attention=False,
+        norm_num_groups=1,
+    )
+
+
+def replace_group_norms(module: nn.Module) -> None:
+    """Put a PixelNorm in the place of every GroupNorm below ``module``."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.GroupNorm):
+            setattr(module, name, PixelNorm(child.num_channels))
+        else:
+            replace_group_norms(child)
+
+
+def parameter_count(module: Any) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in module.parameters())

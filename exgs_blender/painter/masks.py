@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the denoiser is told about a frame beside its colours: where coverage is missing, how far things are, what was kept."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+GUIDANCE = ("hole_mean", "hole_max", "nearness", "pruning")
+"""The guidance channels in order; a checkpoint's denoiser takes latents and then these."""
+
+SUPPORT_RADIUS = 2
+"""Latent cells around covered pixels that may be painted; farther into the empty background nothing changes."""
+COVERED = 1 / 255
+FULL_PRUNING = 1e-2
+"""The keep ratio at which the pruning channel is 1; it grows with the logarithm, up to MAX_PRUNING."""
+MAX_PRUNING = 1.5
+FULL_REPAIR = 0.25
+"""Keep ratio from which down the whole predicted change is used."""
+
+
+def nearness_from_depth(depth: Tensor, alpha: Tensor) -> Tensor:
+    """Normalised inverse depth without the scene's scale: m / (m + depth), m the median depth of the covered pixels.
+
+    Args:
+        depth: [B, 1, H, W] expected depth, world units, 0 where nothing is hit.
+        alpha: [B, 1, H, W].
+
+    Returns:
+        [B, 1, H, W]: 1 at the camera, 0.5 at the median, towards 0 far away; exactly 0 where nothing is covered. Computed
+        on whole frames: a crop has another median.
+    """
+    covered = (alpha > COVERED) & (depth > 0) & torch.isfinite(depth)
+    nearness = torch.zeros_like(depth)
+    for image, where, target in zip(depth, covered, nearness, strict=True):
+        if bool(where.any()):
+            median = image[where].median()
+            target[where] = median / (median + image[where])
+    return nearness
+
+
+def pruning_level(keep_ratio: Tensor) -> Tensor:
+    """[B] keep ratios in (0, 1] -> 0 at 100 %, 1 at 1 %, linear in the logarithm, at most MAX_PRUNING."""
+    return (torch.log(keep_ratio.clamp(1e-6, 1.0)) / math.log(FULL_PRUNING)).clamp(0.0, MAX_PRUNING)
+
+
+def guidance(alpha: Tensor, nearness: Tensor, keep_ratio: Tensor, factor: int) -> Tensor:
+    """The guidance channels at latent resolution.
+
+    Args:
+        alpha: [B, 1, H, W] accumulated opacity, sides multiples of ``factor``.
+        nearness: [B, 1, H, W] from :func:`nearness_from_depth`.
+        keep_ratio: [B] in (0, 1].
+        factor: pixels per latent cell.
+
+    Returns:
+        [B, 4, H / factor, W / factor], channels as in ``GUIDANCE``.
+    """
+    hole = 1 - alpha
+    mean, peak = F.avg_pool2d(hole, factor), F.max_pool2d(hole, factor)
+    near = F.avg_pool2d(nearness, factor)
+    level = pruning_level(keep_ratio).view(-1, 1, 1, 1).expand_as(mean)
+    return torch.cat([mean, peak, near, level.to(mean.dtype)], dim=1)
+
+
+def gate(alpha: Tensor, keep_ratio: Tensor, factor: int) -> Tensor:
+    """How much of the predicted change reaches each pixel: [B, 1, H, W] in 0..1.
+
+    The product of a support (1 within about SUPPORT_RADIUS cells of any coverage, falling linearly to 0 over one cell) and
+    of a ramp in the keep ratio: exactly 0 at 100 %, where nothing was taken away, and 1 from FULL_REPAIR down.
+    """
+    covered = (F.max_pool2d(alpha, factor) > COVERED).to(alpha.dtype)
+    support = F.max_pool2d(covered, 2 * SUPPORT_RADIUS + 1, stride=1, padding=SUPPORT_RADIUS)
+    smooth = F.interpolate(support, scale_factor=float(factor), mode="bilinear", align_corners=False)
+    ramp = (torch.log(keep_ratio.clamp(1e-6, 1.0)) / math.log(FULL_REPAIR)).clamp(0.0, 1.0)
+    return smooth * ramp.view(-1, 1, 1, 1).to(alpha.dtype)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""GaussPainterPipeline: one-step latent diffusion that repairs renders of pruned splat scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers.utils import BaseOutput
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import ExgsError
+from .autoencoder import PainterAutoencoder
+from .denoiser import LocalUNet2DModel
+from .masks import gate, guidance, nearness_from_depth
+
+TIMESTEP = 199
+"""The one step of deployment, with zero noise (as Difix3D+ and SD-Turbo derivatives do)."""
+TILE_HALO = 192
+"""Pixels around a tile that are restored with it and thrown away; what lies farther has no visible influence."""
+
+
+@dataclass
+class RestoredFrame(BaseOutput):  # type: ignore[misc]
+    """rgb [B, 3, H, W] premultiplied, alpha [B, 1, H, W], gate [B, 1, H, W] (how much change was allowed), float32."""
+
+    rgb: Tensor
+    alpha: Tensor
+    gate: Tensor
+
+
+def make_scheduler() -> DDIMScheduler:
+    """The noise schedule that the denoiser is trained with; it predicts the clean sample."""
+    return DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="sample", clip_sample=False)
+
+
+def one_step(
+    vae: Any, unet: Any, scheduler: Any, latents: Tensor, masks: Tensor, timesteps: Tensor, noise: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Denoise in one step. Returns (clean latents, what they are when the denoiser predicts no change), both [B, L, h, w].
+
+    z_t = sqrt(abar_t) z + sqrt(1 - abar_t) noise; the denoiser sees z_t, the masks and t, and predicts the change against
+    z_t / sqrt(abar_t). Without noise the second result is z up to rounding, and the same tensor as the first where the
+    change is zero: the difference of their decodings is then exactly zero.
+    """
+    signal = scheduler.alphas_cumprod.to(latents.device, torch.float32)[timesteps].view(-1, 1, 1, 1)
+    noisy = signal.sqrt().to(latents.dtype) * latents
+    if noise is not None:
+        noisy = noisy + (1 - signal).sqrt().to(latents.dtype) * noise
+    change = unet(torch.cat([noisy, masks.to(latents.dtype)], dim=1), timesteps).sample
+    unchanged = noisy / signal.sqrt().to(latents.dtype)
+    return unchanged + change, unchanged
+
+
+class GaussPainterPipeline(DiffusionPipeline):
+    """Restores frames of pruned splat scenes: ``out = x + g (D(z0) - D(z))`` with ``z = E(x)``, ``z0 = UNet(z_t, masks, t)``.
+
+    The difference of the decodings cancels the autoencoder's own error, so a denoiser that predicts no change leaves the
+    frame as it is; the gate g is 0 at keep ratio 1 and far from any coverage. Frames are padded and cropped, never resized.
+    Saves to and loads from a folder of safetensors; loading never needs the network.
+
+    Args:
+        vae: PainterAutoencoder (or one with ``encode``, ``decode`` and ``factor`` of the same meaning).
+        unet: LocalUNet2DModel (or one that takes latents and guidance and predicts the change of the latents).
+        scheduler: holds the noise schedule.
+        timestep: the step of deployment.
+        gain: factor on the predicted change, chosen on validation scenes (1 = as predicted).
+    """
+
+    vae: PainterAutoencoder
+    unet: LocalUNet2DModel
+    scheduler: DDIMScheduler
+
+    def __init__(
+        self, vae: PainterAutoencoder, unet: LocalUNet2DModel, scheduler: DDIMScheduler, timestep: int = TIMESTEP, gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
+        self.register_to_config(timestep=timestep, gain=gain)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        rgb: Tensor,
+        alpha: Tensor,
+        depth: Tensor,
+        keep_ratio: float | Tensor,
+        *,
+        strength: float = 1.0,
+        tile: int | None = None,
+        return_dict: bool = True,
+    ) -> RestoredFrame | tuple[Tensor, Tensor, Tensor]:
+        """Restore a batch of frames.
+
+        Args:
+            rgb: [B, 3, H, W] display-referred, premultiplied by alpha; may exceed 1.
+            alpha: [B, 1, H, W] in 0..1.
+            depth: [B, 1, H, W] expected depth, any unit, 0 where nothing is hit.
+            keep_ratio: share of the Gaussians that were kept, in (0, 1]; a number, or [B].
+            strength: 0 returns the input, 1 the full restoration.
+            tile: side in pixels of the tiles to work in when memory is short; None does the whole frame at once.
+            return_dict: False returns the tuple (rgb, alpha, gate).
+
+        Returns:
+            RestoredFrame; every tensor float32 on the pipeline's device, shapes as the input's. 0 <= alpha <= 1 and
+            0 <= rgb <= max(alpha, the input's rgb).
+
+        Raises:
+            ExgsError: a shape, the keep ratio, the strength or the tile does not fit.
+        """
+        keep = check_inputs(rgb, alpha, depth, keep_ratio, strength, tile)
+        device = self.vae.device
+        frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
+        nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
+        change, weight = self._change(frame, nearness, keep.to(device, torch.float32), tile)
+        out = clamp_premultiplied(frame + strength * float(self.config.gain) * weight * change, frame)
+        if not return_dict:
+            return out[:, :3], out[:, 3:], weight
+        return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
+
+    def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
+        """The ungated change [B, 4, H, W] and the gate [B, 1, H, W] of a frame of any size."""
+        height, width = frame.shape[-2:]
+        block = self.vae.factor * self.unet.stride
+        padded = pad_to_multiple(torch.cat([frame, nearness], dim=1), block)
+        change, weight = torch.empty_like(padded[:, :4]), torch.empty_like(padded[:, :1])
+        step = block * max((tile or max(padded.shape[-2:])) // block, 1)
+        for rows, outer_rows in spans(padded.shape[-2], step, block):
+            for columns, outer_columns in spans(padded.shape[-1], step, block):
+                part = padded[..., slice(*outer_rows), slice(*outer_columns)]
+                inner = (
+                    ...,
+                    slice(rows[0] - outer_rows[0], rows[1] - outer_rows[0]),
+                    slice(columns[0] - outer_columns[0], columns[1] - outer_columns[0]),
+                )
+                made, allowed = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
+                change[..., slice(*rows), slice(*columns)] = made[inner]
+                weight[..., slice(*rows), slice(*columns)] = allowed[inner]
+        return change[..., :height, :width], weight[..., :height, :width]
+
+
+def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
+    """Change [B, 4, H, W] and gate [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
+    frame, alpha, near = padded[:, :4], padded[:, 3:4], padded[:, 4:]
+    masks = guidance(alpha, near, keep, vae.factor)
+    latents = vae.encode(frame.clamp(0, 1).to(vae.dtype))
+    timesteps = torch.full((len(frame),), timestep, dtype=torch.long, device=frame.device)
+    restored, unchanged = one_step(vae, unet, scheduler, latents, masks, timesteps)
+    after, before = vae.decode(torch.cat([restored, unchanged])).float().chunk(2)
+    return after - before, gate(alpha, keep, vae.factor)
+
+
+def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:
+    """RGBA [B, 4, H, W] with alpha in 0..1 and colours in 0..alpha, or up to the source's where that was brighter already."""
+    alpha = image[:, 3:].clamp(0, 1)
+    rgb = torch.minimum(image[:, :3].clamp_min(0), torch.maximum(alpha, source[:, :3]))
+    return torch.cat([rgb, alpha], dim=1)
+
+
+def pad_to_multiple(image: Tensor, block: int) -> Tensor:
+    """Repeat the last row and column until both sides are multiples of ``block``; the top left corner stays in place."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % block, 0, -height % block), mode="replicate")
+
+
+def spans(length: int, step: int, block: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut 0..length into pieces of ``step``; each as (start, stop) of itself and of itself with the halo, on the block grid."""
+    halo = -(-TILE_HALO // block) * block
+    starts = range(0, length, step)
+    return [((s, min(s + step, length)), (max(s - halo, 0), min(s + step + halo, length))) for s in starts]
+
+
+def check_inputs(rgb: Tensor, alpha: Tensor, depth: Tensor, keep_ratio: float | Tensor, strength: float, tile: int | None) -> Tensor:
+    """The keep ratios as [B].
+
+    Raises:
+        ExgsError: names what does not fit and what was expected.
+    """
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or min(rgb.shape) < 1:
+        raise ExgsError(f"painter: rgb has shape {list(rgb.shape)}, expected [B, 3, H, W]")
+    plane = (rgb.shape[0], 1, *rgb.shape[2:])
+    for name, found in (("alpha", alpha), ("depth", depth)):
+        if tuple(found.shape) != plane:
+            raise ExgsError(f"painter: {name} has shape {list(found.shape)}, expected {list(plane)}")
+    keep = torch.as_tensor(keep_ratio, dtype=torch.float32).reshape(-1)
+    if len(keep) not in (1, len(rgb)) or not bool(((keep > 0) & (keep <= 1)).all()):
+        raise ExgsError(f"painter: keep_ratio is {keep.tolist()}, expected one value or {len(rgb)} in (0, 1]")
+    if not 0 <= strength <= 1:
+        raise ExgsError(f"painter: strength is {strength}, expected 0 to 1")
+    if tile is not None and tile < 1:
+        raise ExgsError(f"painter: tile is {tile}, expected at least 1 pixel")
+    return keep.expand(len(rgb))

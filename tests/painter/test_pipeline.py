@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from exgs_blender.errors import ExgsError
+from exgs_blender.painter.pipeline import GaussPainterPipeline, spans
+
+from .conftest import random_frame, tensors
+
+
+def test_no_predicted_change_returns_the_frame_bit_for_bit(untrained: GaussPainterPipeline) -> None:
+    rgb, alpha, depth = tensors(random_frame(50, 70))
+    out = untrained(rgb, alpha, depth, 0.04)
+    assert torch.equal(out.rgb, rgb)
+    assert torch.equal(out.alpha, alpha)
+
+
+@pytest.mark.parametrize(("keep", "strength"), [(1.0, 1.0), (0.1, 0.0)])
+def test_nothing_pruned_or_no_strength_returns_the_frame_bit_for_bit(pipeline: GaussPainterPipeline, keep: float, strength: float) -> None:
+    rgb, alpha, depth = tensors(random_frame(50, 70))
+    rgb = rgb * 1.3  # a capture's colours may be brighter than its coverage
+    out = pipeline(rgb, alpha, depth, keep, strength=strength)
+    assert torch.equal(out.rgb, rgb)
+    assert torch.equal(out.alpha, alpha)
+
+
+def test_random_weights_do_change_the_frame(pipeline: GaussPainterPipeline) -> None:
+    rgb, alpha, depth = tensors(random_frame(50, 70))
+    assert (pipeline(rgb, alpha, depth, 0.1).rgb - rgb).abs().mean() > 0.01
+
+
+def test_output_is_premultiplied_rgba(pipeline: GaussPainterPipeline) -> None:
+    rgb, alpha, depth = tensors(random_frame(64, 64))
+    out = pipeline(rgb, alpha, depth, 0.01)
+    assert out.rgb.shape == rgb.shape
+    assert out.alpha.shape == out.gate.shape == alpha.shape
+    assert out.alpha.min() >= 0
+    assert out.alpha.max() <= 1
+    assert out.rgb.min() >= 0
+    assert bool((out.rgb <= torch.maximum(out.alpha, rgb)).all())
+
+
+def test_batches_are_restored_as_single_frames_are(pipeline: GaussPainterPipeline) -> None:
+    frames = [tensors(random_frame(40, 56, seed)) for seed in range(3)]
+    keeps = [0.5, 0.1, 0.01]
+    together = pipeline(*(torch.cat(parts) for parts in zip(*frames, strict=True)), torch.tensor(keeps))
+    for i, (frame, keep) in enumerate(zip(frames, keeps, strict=True)):
+        assert torch.allclose(together.rgb[i : i + 1], pipeline(*frame, keep).rgb, atol=1e-5)
+
+
+def test_odd_sizes_stay_in_place(pipeline: GaussPainterPipeline) -> None:
+    """A frame of 5 x 7 more pixels differs only near its right and lower rim: nothing is scaled or shifted."""
+    rgb, alpha, depth = tensors(random_frame(357, 379))
+    depth = torch.where(depth > 0, 2.0, 0.0)  # the median depth is then the same for both
+    large = pipeline(rgb, alpha, depth, 0.1)
+    cut = (..., slice(0, 352), slice(0, 372))
+    small = pipeline(rgb[cut], alpha[cut], depth[cut], 0.1)
+    inner = (..., slice(0, 40), slice(0, 40))
+    assert small.rgb.shape[-2:] == (352, 372)
+    assert torch.allclose(small.rgb[inner], large.rgb[inner], atol=1e-5)
+    assert (small.rgb[inner] - rgb[inner]).abs().mean() > 0.01
+
+
+def test_a_shift_by_whole_blocks_shifts_the_result(pipeline: GaussPainterPipeline) -> None:
+    block = pipeline.vae.factor * pipeline.unet.stride
+    rgb, alpha, depth = tensors(random_frame(640 + block, 64))
+    depth = torch.where(depth > 0, 2.0, 0.0)
+    upper = pipeline(rgb[..., :-block, :], alpha[..., :-block, :], depth[..., :-block, :], 0.1).rgb
+    lower = pipeline(rgb[..., block:, :], alpha[..., block:, :], depth[..., block:, :], 0.1).rgb
+    middle = slice(304, 336)
+    shifted = slice(304 + block, 336 + block)
+    assert torch.allclose(upper[..., shifted, :], lower[..., middle, :], atol=1e-5)
+
+
+def test_tiles_leave_no_seams(pipeline: GaussPainterPipeline) -> None:
+    rgb, alpha, depth = tensors(random_frame(533, 421))
+    whole = pipeline(rgb, alpha, depth, 0.1).rgb
+    tiled = pipeline(rgb, alpha, depth, 0.1, tile=160).rgb
+    assert (whole - tiled).abs().max() < 1 / 255
+    assert (whole - rgb).abs().max() > 0.1
+
+
+def test_spans_cover_everything_once() -> None:
+    pieces = spans(1088, 512, 32)
+    assert [inner for inner, _ in pieces] == [(0, 512), (512, 1024), (1024, 1088)]
+    assert all(start % 32 == 0 and stop % 32 == 0 for _, (start, stop) in pieces)
+
+
+def test_saves_and_loads_offline_bit_for_bit(pipeline: GaussPainterPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise AssertionError("loading a checkpoint must not use the network")
+
+    frame = tensors(random_frame(48, 48))
+    pipeline.register_to_config(gain=0.85)
+    pipeline.save_pretrained(tmp_path)
+    assert not [p for p in tmp_path.rglob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    loaded = GaussPainterPipeline.from_pretrained(tmp_path, local_files_only=True)
+    assert loaded.config.gain == 0.85
+    assert torch.equal(loaded(*frame, 0.1).rgb, pipeline(*frame, 0.1).rgb)
+
+
+def test_half_precision_is_close(pipeline: GaussPainterPipeline) -> None:
+    frame = tensors(random_frame(64, 64))
+    exact = pipeline(*frame, 0.1).rgb
+    half = pipeline.to(torch.bfloat16)(*frame, 0.1).rgb
+    assert half.dtype == torch.float32
+    assert 1e-7 < (exact - half).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"rgb": torch.zeros(1, 4, 8, 8)}, "rgb"),
+        ({"alpha": torch.zeros(1, 1, 8, 9)}, "alpha"),
+        ({"depth": torch.zeros(8, 8)}, "depth"),
+        ({"keep_ratio": 0.0}, "keep_ratio"),
+        ({"keep_ratio": torch.tensor([0.1, 0.2])}, "keep_ratio"),
+        ({"strength": 1.5}, "strength"),
+        ({"tile": 0}, "tile"),
+    ],
+)
+def test_bad_input_is_named(pipeline: GaussPainterPipeline, change: dict[str, Any], named: str) -> None:
+    plane = torch.zeros(1, 1, 8, 8)
+    good = {"rgb": torch.zeros(1, 3, 8, 8), "alpha": plane, "depth": plane, "keep_ratio": 0.1}
+    with pytest.raises(ExgsError, match=named):
+        pipeline(**{**good, **change})
