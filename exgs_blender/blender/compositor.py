@@ -29,8 +29,8 @@ MATH_NODE = "ShaderNodeMath" if FIVE else "CompositorNodeMath"
 OUTPUT_NODE = "NodeGroupOutput" if FIVE else "CompositorNodeComposite"
 
 
-def tree_of(scene: bpy.types.Scene, *, create: bool) -> bpy.types.NodeTree | None:
-    """The compositing tree that takes part in rendering; ``create`` makes and enables one where there is none."""
+def tree_of(scene: bpy.types.Scene, *, create: bool) -> Any:
+    """The node tree that takes part in rendering, or None; ``create`` makes and enables one where there is none."""
     if FIVE:
         if scene.compositing_node_group is None and create:
             tree = bpy.data.node_groups.new(f"{scene.name} Compositing", "CompositorNodeTree")
@@ -52,8 +52,8 @@ def connect(scene: bpy.types.Scene, splat_scene: bpy.types.Scene) -> None:
         merge = tree.nodes.new("CompositorNodeGroup")
         merge.name = merge.label = MERGE_NODE
         merge.location = (output.location.x - 220, output.location.y)
+        merge.node_tree = _depth_merge_group()
         _connect_cg(tree, merge, output, scene)
-    merge.node_tree = _depth_merge_group()
     layer = tree.nodes.get(LAYER_NODE) or tree.nodes.new("CompositorNodeRLayers")
     layer.name = layer.label = LAYER_NODE
     layer.scene = splat_scene

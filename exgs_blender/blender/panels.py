@@ -89,7 +89,7 @@ class RenderPropertiesPanel(bpy.types.Panel):
     bl_space_type = "PROPERTIES"
     bl_region_type = "WINDOW"
     bl_context = "render"
-    COMPAT_ENGINES = {ExgsRenderEngine.bl_idname}  # noqa: RUF012 - Blender's own way to say it
+    COMPAT_ENGINES = {ExgsRenderEngine.bl_idname}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

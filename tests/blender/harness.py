@@ -42,7 +42,7 @@ def run_script(python: str, script: str, folder: Path, *, environment: dict[str,
     request_file = folder / f"{script}-request.json"
     request |= {"folder": str(folder), "result": str(folder / f"{script}-result.json")}
     request_file.write_text(json.dumps(request), encoding="utf-8")
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     resources = folder / "blender-user"
     resources.mkdir(exist_ok=True)
     variables = {**os.environ, **threads, "BLENDER_USER_RESOURCES": str(resources), **(environment or {})}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Import and compress operators: what they do, and how they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .harness import RunInBlender
+
+pytestmark = pytest.mark.blender
+
+
+def _is_one_line(line: str) -> bool:
+    return bool(line) and "\n" not in line and "Traceback" not in line
+
+
+def test_import(blender: RunInBlender) -> None:
+    found = blender("imports", convert="")
+    assert found["name"] == "capture"
+    assert found["upright"] == [[0, 0, 1], [0, 1, 0]], "a capture's -Y has to point up, its +Z away"
+    assert found["untouched"] == found["in file"]
+    assert found["selected"]
+    assert found["two more"] == 3
+    assert found["objects after"] == 3, "a bad file left an object behind"
+    assert all(_is_one_line(line) for line in found["lines"].values()), found["lines"]
+    assert "does not exist" in found["lines"]["missing"]
+    assert "empty" in found["lines"]["empty"]
+
+
+def test_import_of_what_only_the_worker_can_decode(blender: RunInBlender, worker_environment: dict[str, str], data_dir: Path) -> None:
+    """SOG holds WebP images, which Blender's own Python cannot read; where this one can, it is read directly."""
+    found = blender("imports", environment=worker_environment, convert=str(data_dir / "scenes" / "playbot" / "6_0" / "meta.json"))
+    assert 1000 < found["converted"] < 10000
+
+
+def test_compress_this_shot_cancel_and_kill(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
+    found = blender("jobs", environment=worker_environment)
+    assert found["object space"] < 0.01
+    assert found["shot"]["state"] == "done", found["shot"]
+    assert found["cancelled"]["state"] == "cancelled"
+    assert found["killed"]["state"] == "failed"
+    assert "SIGKILL" in found["killed"]["message"]
+    assert found["files"] == ["shot.exgs"], "a stopped job left a file"
+    assert found["objects"] == 2
+    assert found["left over"] == [], "temporary files stay behind"
+    assert found["finished twice"] == 0
+    lines = found["lines"]
+    assert all(_is_one_line(line) for line in lines.values()), lines
+    assert "unevenly" in lines["uneven"]
+    assert "no camera" in lines["no camera"]
+    assert "cannot be written" in lines["not a folder"]
+    assert "no-such-python" in lines["no worker"]
