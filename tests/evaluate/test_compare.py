@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from exgs_blender.cameras.trajectories import extent_of, orbit
+from exgs_blender.evaluate.compare import compare, render_error_for
+from exgs_blender.evaluate.metrics import MAX_PSNR, psnr_from_mse
+from exgs_blender.render.contribution import blend_statistics
+from exgs_blender.ugc import CompressSettings, compress
+
+from ..clouds import random_gaussians
+
+
+@pytest.fixture(scope="module")
+def cloud():  # type: ignore[no-untyped-def]
+    return random_gaussians(3000, 1)
+
+
+@pytest.fixture(scope="module")
+def views(cloud):  # type: ignore[no-untyped-def]
+    return orbit(extent_of(cloud), 3, width=64, height=48)
+
+
+def test_a_cloud_equals_itself(cloud, views) -> None:  # type: ignore[no-untyped-def]
+    result = compare(cloud, cloud, views)
+    assert result.psnr == MAX_PSNR and result.ssim == pytest.approx(1) and result.ratio == 1
+
+
+def test_numbers_agree_with_each_other(cloud, views) -> None:  # type: ignore[no-untyped-def]
+    half = cloud.select(np.arange(0, 3000, 2))
+    result = compare(cloud, half, views, candidate_bytes=1000)
+    assert 5 < result.worst_psnr <= result.psnr < 60
+    assert result.psnr == pytest.approx(np.mean([v.psnr for v in result.views]))
+    assert result.ratio == pytest.approx(cloud.ply_bytes / 1000)
+    assert (result.source_count, result.candidate_count) == (3000, 1500)
+    assert json.loads(result.to_json())["views"][2]["name"] == views.names[2]
+    assert len(result.table().splitlines()) == 3 + 3
+    one_view = render_error_for(cloud, views.select([1]))
+    assert psnr_from_mse(one_view(half)) == pytest.approx(result.views[1].psnr, abs=1e-3)
+
+
+def test_merging_beats_the_papers_chain_and_both_beat_a_random_choice(cloud, views) -> None:  # type: ignore[no-untyped-def]
+    """End to end on rendered statistics; the judging views are others than the scored ones."""
+    statistics = blend_statistics(cloud, orbit(extent_of(cloud), 8, width=96, height=72, phase=0.4))
+    error = render_error_for(cloud, orbit(extent_of(cloud), 3, width=96, height=72, phase=0.4))
+    merged = compress(cloud, statistics, CompressSettings(20))
+    paper = compress(cloud, statistics, CompressSettings(20, "exgs"), render_error=error)
+    picked = cloud.select(np.random.default_rng(0).choice(3000, paper.kept, replace=False))
+    scores = [compare(cloud, candidate, views).psnr for candidate in (merged.gaussians, paper.gaussians, picked)]
+    assert scores[0] > scores[1] > scores[2]
