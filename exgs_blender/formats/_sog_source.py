@@ -32,9 +32,13 @@ class Source(Protocol):
     @property
     def path(self) -> Path: ...
 
-    def size(self, name: str) -> int: ...
+    def size(self, name: str) -> int:
+        """Bytes that the part takes where it lies."""
+        ...
 
-    def read(self, name: str, limit: int) -> bytes: ...
+    def read(self, name: str, limit: int) -> bytes:
+        """The part's content; FileError where it is missing or has more than ``limit`` bytes."""
+        ...
 
 
 def plain_name(path: Path, name: object) -> str:
@@ -108,7 +112,8 @@ class BundleSource:
             raise FileError(self.path, f"part '{name}' is missing in the ZIP file", "Export the capture again") from None
 
     def size(self, name: str) -> int:
-        return self._info(name).file_size
+        info = self._info(name)
+        return min(info.compress_size, info.file_size)
 
     def read(self, name: str, limit: int) -> bytes:
         info = self._info(name)

@@ -151,14 +151,28 @@ def _read_gzip(path: Path, data: bytes) -> Packed:
         raise FileError(path, f"gzip stream is damaged ({error})", "Copy or export the file again") from error
     if not stream.eof and len(body) < limit:
         raise FileError(path, f"gzip stream ends early, after {len(head) + len(body)} unpacked bytes", TRUNCATED)
+    if not stream.eof and header.flags & FLAG_RECORDS:  # the checksum at the end was not reached
+        raise FileError(path, f"vendor records take more than {MAX_RECORD_BYTES} bytes", DAMAGED)
     return _whole(path, header, body)
 
 
-def _read_zstd(path: Path, header: Header, data: bytes) -> Packed:
+def _unpack_stream(path: Path, name: str, packed: bytes, size: int) -> U8:
+    """One zstd stream that must give exactly ``size`` bytes."""
     try:
         import zstandard
     except ImportError:
         raise MissingDependencyError("zstandard", "reading SPZ version 4") from None
+    try:
+        content = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed).read(size + 1)
+    except zstandard.ZstdError as error:
+        raise FileError(path, f"stream '{name}' cannot be unpacked ({error})", DAMAGED) from error
+    if len(content) != size:
+        difference = "more" if len(content) > size else "less"
+        raise FileError(path, f"stream '{name}' unpacks to {difference} than the {size} bytes that it claims", DAMAGED)
+    return np.frombuffer(content, np.uint8)
+
+
+def _read_zstd(path: Path, header: Header, data: bytes) -> Packed:
     sizes = {name: size for name, size in header.sizes().items() if size}
     if len(data) < 32:
         raise FileError(path, f"header has {len(data)} bytes, expected 32", TRUNCATED)
@@ -177,15 +191,7 @@ def _read_zstd(path: Path, header: Header, data: bytes) -> Packed:
             raise FileError(path, f"stream '{name}' claims {unpacked} bytes, expected {size} for {header.count} Gaussians", DAMAGED)
         if packed > len(data) - offset:
             raise FileError(path, f"stream '{name}' claims {packed} packed bytes, the file has {len(data) - offset} left", TRUNCATED)
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data[offset : offset + packed])
-        try:
-            content = reader.read(size + 1)
-        except zstandard.ZstdError as error:
-            raise FileError(path, f"stream '{name}' cannot be unpacked ({error})", DAMAGED) from error
-        if len(content) != size:
-            problem = f"stream '{name}' unpacks to {'more' if len(content) > size else 'less'} than the {size} bytes that it claims"
-            raise FileError(path, problem, DAMAGED)
-        attributes[name] = np.frombuffer(content, np.uint8)
+        attributes[name] = _unpack_stream(path, name, data[offset : offset + packed], size)
         offset += packed
     return Packed(header, attributes, _flips(path, header, data[32:table]))
 

@@ -28,8 +28,8 @@ def test_facts_of_a_ply(tmp_path: Path) -> None:
     assert facts["format"] == "Gaussian Splatting PLY"
     assert (facts["gaussians"], facts["sh_degree"]) == (200, 2)
     assert facts["bytes_on_disk"] == path.stat().st_size
-    assert facts["bytes_as_ply"] == 200 * 4 * (17 + 24)
-    assert facts["ratio"] == pytest.approx(200 * 4 * 41 / path.stat().st_size, abs=0.006)
+    assert facts["bytes_as_ply"] == 200 * 4 * (14 + 24)
+    assert facts["ratio"] == pytest.approx(200 * 4 * 38 / path.stat().st_size, abs=0.006)
     assert facts["bounds_max"][0] == 199  # type: ignore[index]
     assert facts["position_p50"][0] == pytest.approx(99.5)  # type: ignore[index]
     assert 0 <= facts["opacity_p1"] <= facts["opacity_p50"] <= facts["opacity_p99"] <= 1  # type: ignore[operator]

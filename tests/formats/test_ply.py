@@ -50,7 +50,7 @@ def test_written_ply_reads_back_bit_for_bit(tmp_path: Path, degree: int) -> None
     cloud = random_gaussians(300, degree, seed=degree)
     formats.write(tmp_path / "cloud.ply", cloud)
     assert_equal(cloud, formats.read(tmp_path / "cloud.ply"))
-    assert len((tmp_path / "cloud.ply").read_bytes().split(b"end_header\n", 1)[1]) == cloud.ply_bytes
+    assert len((tmp_path / "cloud.ply").read_bytes().split(b"end_header\n", 1)[1]) == cloud.ply_bytes + 300 * 12  # and normals
 
 
 def test_plyfile_reads_what_is_written(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_agrees_with_plyfile(data_dir: Path, name: str) -> None:
         np.testing.assert_array_equal(vertex[prop], column, err_msg=prop)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_headers_end_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
     """Any change of the header's bytes reads to a valid cloud or ends in an ExgsError; nothing else, no huge allocation."""
