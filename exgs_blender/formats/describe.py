@@ -68,7 +68,7 @@ def describe(path: str | os.PathLike[str], gaussians: Gaussians) -> dict[str, Va
         gaussians: what ``formats.read`` made of it; at least one.
 
     Returns:
-        ``format``, ``gaussians``, ``sh_degree``; ``bytes_on_disk``, ``bytes_as_ply`` (the "full size", without normals) and their ``ratio``;
+        ``format``, ``gaussians``, ``sh_degree``; ``bytes_on_disk``, ``bytes_as_ply`` (without normals), their ``ratio``;
         ``bounds_min``, ``bounds_max`` and ``position_p1``, ``_p50``, ``_p99`` (xyz, the capture's units);
         ``opacity_p*`` (0..1); ``scale_p*`` (largest standard deviation of each Gaussian, the capture's units);
         and the counts ``zero_quaternions``, ``nonunit_quaternions``, ``opacities_at_limit``, ``huge_scales``.
