@@ -11,15 +11,13 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ExgsError, FileError
 from ..splats import MAX_SH_DEGREE
 from ..splats.gaussians import SH_COEFFICIENTS
-from .entropy import decode_channels, encode_channels, pack_bits, unpack_bits
+from .bits import I64, pack_bits, unpack_bits
+from .entropy import decode_channels, encode_channels
 from .quantise import MAX_POSITION_BITS, Contraction, Quantised, Steps, cells_from_codes, codes_from_cells
-
-I64 = NDArray[np.int64]
 
 MAGIC = b"\x89EXGS\r\n\x1a"
 VERSION = 1
@@ -124,7 +122,7 @@ def decode_cloud(data: bytes, name: str) -> tuple[Quantised, dict[str, Any]]:
             raise FileError(name, f"section '{section}': {error}", HINT) from error
     quantised = Quantised(
         steps=steps,
-        contraction=Contraction(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["contraction"].items()}),
+        contraction=_contraction(meta["contraction"]),
         sh_degree=meta["sh_degree"],
         cells=decoded["position"][0],
         scales=np.stack(decoded["scale"], axis=1),
@@ -187,6 +185,11 @@ def _meta_bytes(quantised: Quantised, metadata: dict[str, Any]) -> bytes:
     return json.dumps(meta, allow_nan=False, separators=(",", ":")).encode()
 
 
+def _contraction(fields: dict[str, Any]) -> Contraction:
+    (x, y, z), (a, b, c) = fields["centre"], fields["low"]
+    return Contraction((x, y, z), fields["radius"], (a, b, c), fields["step"])
+
+
 def _section(sections: dict[str, bytes], section: str) -> bytes:
     if section not in sections:
         raise ExgsError("is missing")
@@ -203,8 +206,8 @@ def _checked_meta(sections: dict[str, bytes], file_bytes: int, name: str) -> dic
         whole = [meta["count"], meta["sh_degree"], meta["sh_components"], steps["position_bits"], steps["opacity_levels"]]
         if not all(isinstance(value, int) for value in whole) or not isinstance(meta["metadata"], dict):
             raise ExgsError("a count is not a whole number")
-        if not all(math.isfinite(value) for value in numbers):
-            raise ExgsError("a number is not finite")
+        if len(numbers) != 12 or not all(math.isfinite(value) for value in numbers):
+            raise ExgsError("a number is missing or not finite")
         if not 0 <= meta["count"] <= GAUSSIANS_PER_BYTE * (file_bytes + 1):
             raise ExgsError(f"claims {meta['count']} Gaussians, more than {file_bytes} bytes can hold")
         if not 0 <= meta["sh_degree"] <= MAX_SH_DEGREE:

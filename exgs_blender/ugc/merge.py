@@ -99,9 +99,9 @@ def gaussians_of(state: MergeState) -> Gaussians:
     floor = np.maximum(values[:, 2:] * 1e-8, 1e-30)
     sh = state.sh.reshape(len(table), -1, 3)
     return Gaussians(
-        means=table[:, : kernels.Z + 1],
+        means=table[:, : kernels.Z + 1].astype(np.float32),
         quats=quats_from_matrices(vectors),
-        scales=0.5 * np.log(np.maximum(values, floor)),
+        scales=(0.5 * np.log(np.maximum(values, floor))).astype(np.float32),
         opacities=logit_from_opacity(table[:, kernels.OPACITY].astype(np.float32)),
         sh0=sh[:, :1],
         shN=sh[:, 1:],

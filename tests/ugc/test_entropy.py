@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from exgs_blender.errors import ExgsError
-from exgs_blender.ugc.entropy import decode_channels, encode_channels, pack_bits, unpack_bits
+from exgs_blender.ugc.bits import pack_bits, unpack_bits
+from exgs_blender.ugc.entropy import decode_channels, encode_channels
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 255, 256, 1027, 20_000])

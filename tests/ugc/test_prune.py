@@ -58,7 +58,8 @@ def test_small_voxels_compete_globally() -> None:
 def test_voxels_and_edges() -> None:
     means = np.array([[0.1, 0, 0], [0.2, 0, 0], [1.1, 0, 0], [-0.1, 0, 0]], np.float32)
     a, b, c, d = voxels_of(means, 1.0)
-    assert a == b and len({a, c, d}) == 3
+    assert a == b
+    assert len({a, c, d}) == 3
     assert default_edge(random_gaussians(2000, 0).means) == pytest.approx(2 * 0.96 / 64, rel=0.05)
 
 

@@ -24,9 +24,7 @@ def test_errors_stay_within_half_a_step(steps: Steps, degree: int) -> None:
     source, decoded = _in_coded_order(cloud, steps), dequantise(quantise(cloud, steps))
     size = float(np.ptp(cloud.means, axis=0).max())
     assert np.abs(source.means - decoded.means).max() < 0.6 * size / 2**steps.position_bits
-    np.testing.assert_allclose(
-        np.sort(source.scales, axis=1), np.sort(decoded.scales, axis=1), atol=steps.scale / 2 + 1e-5
-    )
+    np.testing.assert_allclose(np.sort(source.scales, axis=1), np.sort(decoded.scales, axis=1), atol=steps.scale / 2 + 1e-5)
     opacity_error = np.abs(opacity_from_logit(source.opacities) - opacity_from_logit(decoded.opacities)).max()
     assert opacity_error < 0.51 / steps.opacity_levels
     assert np.abs(source.sh0 - decoded.sh0).max() * SH_C0 < 0.5 * steps.colour * (1 + 2 * 1.5) + 1e-6
