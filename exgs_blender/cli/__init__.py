@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import logging
 import signal
 import sys
 import traceback
 from typing import NoReturn
 
-from .. import __version__
 from ..errors import CancelledError, ExgsError
 from .commands import COMMANDS
 from .terminal import Terminal
@@ -22,7 +22,7 @@ EXIT_CANCELLED = 130
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="exgs", description="Compress, render and restore 3D Gaussian Splatting captures.")
-    parser.add_argument("--version", action="version", version=f"exgs {__version__}")
+    parser.add_argument("--version", action="version", version=f"exgs {importlib.metadata.version('exgs-blender')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)

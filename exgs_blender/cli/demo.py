@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import time
@@ -167,5 +168,8 @@ def _stem(source: str) -> str:
     if not source:
         return "builtin"
     path = Path(source)
-    name = path.parent.name if path.name in ("meta.json", "lod-meta.json") else path.name
+    if path.name in ("meta.json", "lod-meta.json"):
+        path = path.parent
+    level_of_detail = re.fullmatch(r"\d+_\d+", path.name) is not None  # a level's folder in its capture's
+    name = path.parent.name if level_of_detail else path.name
     return name.split(".")[0] or "capture"

@@ -40,7 +40,7 @@ def _rasterizer() -> tuple[str, bool, str]:
     """Render one Gaussian for real."""
     import numpy as np
 
-    from ..cameras.trajectories import extent_of, orbit
+    from ..cameras.trajectories import Extent, orbit
     from ..render.rasterize import rasterize
     from ..splats import Gaussians
 
@@ -48,7 +48,8 @@ def _rasterizer() -> tuple[str, bool, str]:
     identity, opaque = np.eye(4, dtype=np.float32)[:1], np.full(1, 3.0, np.float32)
     cloud = Gaussians(0 * one, identity, -one, opaque, one[:, None], np.zeros((1, 0, 3), np.float32))
     try:
-        frame = rasterize(cloud, orbit(extent_of(cloud), 1, width=32, height=32))
+        views = orbit(Extent(np.zeros(3), 1.0, np.array([0.0, -1.0, 0.0])), 1, width=32, height=32)
+        frame = rasterize(cloud, views)
     except ExgsError as error:
         return "rasterizer", False, str(error)
     return "rasterizer", bool(frame.alpha.max() > 0.5), f"{frame.backend.name} ({frame.backend.reason})"

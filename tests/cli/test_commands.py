@@ -45,7 +45,7 @@ def test_info_for_a_program(capture: Path, capsys: pytest.CaptureFixture[str]) -
     messages = [decode(line) for line in capsys.readouterr().out.splitlines()]
     assert isinstance(messages[0], Progress)
     assert isinstance(messages[-1], Done)
-    assert messages[-1].result["count"] == 6000
+    assert messages[-1].result["gaussians"] == 6000
 
 
 def test_compress_render_eval(capture: Path, shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
