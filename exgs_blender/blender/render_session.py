@@ -67,8 +67,8 @@ class RenderSession:
 
     @property
     def server_pid(self) -> int | None:
-        """Process id of the running server, if any."""
-        return self._server.pid if self._server else None
+        """Process id of the server, None where none is running."""
+        return self._server.pid if self._server and self._server.alive else None
 
     def close(self) -> None:
         """End the server; the next frame starts a new one."""

@@ -36,6 +36,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     lines["after"] = stage.one_line(lambda: _render(write_still=True))
     first = SESSION.server_pid
     os.kill(first, signal.SIGKILL)
+    while SESSION.server_pid:  # None once it is seen to be dead
+        time.sleep(0.01)
     lines["killed between frames"] = stage.one_line(_render)
     result = {"lines": lines, "new server": SESSION.server_pid not in (None, first), "after": str(folder / "after.png")}
     camera, scene.camera = scene.camera, None
