@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..splats import Gaussians
 from ..splats.gaussians import F32
 from . import cpu_blend, cpu_order, cpu_project
 from .contribution import ViewSums
 from .frame import Backend, Frame, RasterizeMode
-from .prepared import PreparedScene
+from .prepared import PreparedScene, prepare
 from .view import View
 
 I32 = NDArray[np.int32]
@@ -35,16 +37,14 @@ class TileLists:
         splats: [V, 16] in order of depth, columns as in ``cpu_project``.
         slots: [V] the Gaussian behind each splat.
         offsets: [tiles + 1] where each tile's pairs begin.
-        ranks: [P] splat of each pair, by tile, then depth.
-        rows: [P, 2] rows of the tile that the splat may touch: first, one past last.
+        pairs: [P] by tile, then depth: the splat's rank and the rows that it touches, as ``emit_pairs`` packs them.
         tiles_x: tiles in a row of the image.
     """
 
     splats: F32
     slots: I32
     offsets: I64
-    ranks: I32
-    rows: NDArray[np.uint8]
+    pairs: NDArray[np.uint64]
     tiles_x: int
 
 
@@ -59,8 +59,7 @@ def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int |
         cpu_blend.blend(
             lists.splats,
             lists.offsets,
-            lists.ranks,
-            lists.rows,
+            lists.pairs,
             lists.tiles_x,
             every_tile,
             rgb,
@@ -86,9 +85,9 @@ def measure(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int 
             of_pairs = np.zeros((end - begin, cpu_blend.MEASURES), np.float32)
             tile_range = np.array([first, last], np.int64)
             cpu_blend.blend_and_measure(
-                lists.splats, lists.offsets, lists.ranks, lists.rows, lists.tiles_x, tile_range, rgb, planes[0], planes[1], of_pairs
+                lists.splats, lists.offsets, lists.pairs, lists.tiles_x, tile_range, rgb, planes[0], planes[1], of_pairs
             )
-            cpu_blend.add_up(of_pairs, lists.ranks[begin:end], lists.slots, sums)
+            cpu_blend.add_up(of_pairs, lists.pairs[begin:end], lists.slots, sums)
     return ViewSums(*np.ascontiguousarray(sums.T[:5]))
 
 
@@ -100,6 +99,23 @@ def _tile_groups(offsets: I64) -> Iterator[tuple[int, int]]:
         last = min(max(last, first + 1), tiles)
         yield first, last
         first = last
+
+
+def warm_up() -> float:
+    """Compile every kernel, or load it from the cache on disk; returns the seconds that took.
+
+    Without it the first frame pays: about 20 s where nothing is cached yet. Numba keeps its cache beside the kernels,
+    in NUMBA_CACHE_DIR if that is set, or in the user's cache folder where the package cannot be written to.
+    """
+    began = time.perf_counter()
+    one = Gaussians(np.zeros((1, 3)), np.ones((1, 4)), np.zeros((1, 3)), np.zeros(1), np.zeros((1, 1, 3)), np.zeros((1, 0, 3)))
+    scene = prepare(one)
+    viewmat = np.eye(4)
+    viewmat[2, 3] = 3.0
+    view = View(viewmat, np.diag([8.0, 8.0, 1.0]), 8, 8, False, 0.01, 1e10, np.array([0.0, 0.0, -3.0]), np.array([0.0, 0.0, 1.0]))
+    render(scene, view, "classic")
+    measure(scene, view, "classic")
+    return time.perf_counter() - began
 
 
 def tile_lists(scene: PreparedScene, view: View, mode: RasterizeMode) -> TileLists:
@@ -121,8 +137,8 @@ def project(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[F32,
         scene.means,
         scene.covars,
         scene.opacities,
-        view.viewmat,
-        view.K,
+        np.array(view.viewmat),  # copies: numba compiles anew for read-only arrays
+        np.array(view.K),
         np.array([view.width, view.height], np.int64),
         np.array([view.near, view.far], np.float64),
         view.ortho,
@@ -160,18 +176,20 @@ def depth_order(keys: U32, slots: I32) -> I32:
 def bin_splats(splats: F32, slots: I32, view: View) -> TileLists:
     """Hand the splats, in the order of ``slots``, out to the tiles that they touch."""
     ordered = np.empty((len(slots), cpu_project.SPLAT_WIDTH), np.float32)
-    cpu_order.gather(splats, slots, ordered)
-    tiles_x = -(-view.width // cpu_order.TILE_WIDTH)
-    tiles_y = -(-view.height // cpu_order.TILE_HEIGHT)
-    tiles = np.array([tiles_x, tiles_y], np.int64)
-    counts = np.zeros((cpu_order.SCATTER_CHUNKS, tiles_x * tiles_y), np.int64)
-    cpu_order.count_pairs(ordered, tiles, view.height, counts)
-    offsets = np.empty(tiles_x * tiles_y + 1, np.int64)
+    tiles = np.array([-(-view.width // cpu_order.TILE_WIDTH), -(-view.height // cpu_order.TILE_HEIGHT)], np.int64)
+    room = np.zeros(cpu_order.SCATTER_CHUNKS, np.int64)
+    cpu_order.gather(splats, slots, tiles, ordered, room)
+    starts = np.concatenate([[0], np.cumsum(room)])
+    where = np.empty(starts[-1], np.uint32)
+    emitted = np.empty(starts[-1], np.uint64)
+    starts, stops = starts[:-1], starts[:-1].copy()
+    counts = np.zeros((cpu_order.SCATTER_CHUNKS, int(tiles.prod())), np.int64)
+    cpu_order.emit_pairs(ordered, tiles, view.height, stops, where, emitted, counts)
+    offsets = np.empty(counts.shape[1] + 1, np.int64)
     cpu_order.offsets_of(counts, offsets)
-    ranks = np.empty(offsets[-1], np.int32)
-    rows = np.empty((offsets[-1], 2), np.uint8)
-    cpu_order.scatter_pairs(ordered, tiles, view.height, counts, ranks, rows)
-    return TileLists(ordered, slots, offsets, ranks, rows, tiles_x)
+    pairs = np.empty(offsets[-1], np.uint64)
+    cpu_order.scatter_pairs(where, emitted, starts, stops, counts, pairs)
+    return TileLists(ordered, slots, offsets, pairs, int(tiles[0]))
 
 
 def _threads_available() -> int:

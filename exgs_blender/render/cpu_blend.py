@@ -97,10 +97,10 @@ def _blend_splat(tile, splat, x0, y0, first, last, measure):  # type: ignore[no-
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _fetch(tile, splats, ranks, start, size):  # type: ignore[no-untyped-def]
+def _fetch(tile, splats, pairs, start, size):  # type: ignore[no-untyped-def]
     """Copy a batch of splats into the buffer, so that their cache misses overlap."""
     for j in range(size):
-        rank = U(ranks[start + j])
+        rank = pairs[start + j] >> U(16)
         for column in range(U(SPLAT_WIDTH)):
             tile[U(FETCHED) + j * U(SPLAT_WIDTH) + column] = splats[rank, column]
 
@@ -125,10 +125,10 @@ def _take_sums(tile, sums, pair):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def add_up(of_pairs, ranks, slots, sums):  # type: ignore[no-untyped-def]
+def add_up(of_pairs, pairs, slots, sums):  # type: ignore[no-untyped-def]
     """Add the sums of pairs [P, 6] to those of their Gaussians ``sums`` [N, 6], always in the same order."""
     for pair in range(of_pairs.shape[0]):
-        slot = slots[ranks[pair]]
+        slot = slots[pairs[pair] >> U(16)]
         for value in range(MEASURES):
             if value == 1:
                 sums[slot, 1] = max(sums[slot, 1], of_pairs[pair, 1])
@@ -140,7 +140,7 @@ def _make_blend(measure: bool) -> Any:
     """The kernel that blends tiles; with ``measure`` it also sums up what each pair did."""
 
     @njit(parallel=True, fastmath=FAST, **JIT)
-    def blend(splats, offsets, ranks, rows, tiles_x, tile_range, rgb, alpha, depth, sums):  # type: ignore[no-untyped-def]
+    def blend(splats, offsets, pairs, tiles_x, tile_range, rgb, alpha, depth, sums):  # type: ignore[no-untyped-def]
         height, width = alpha.shape
         for number in prange(tile_range[0], tile_range[1]):
             left = (number % tiles_x) * TILE_WIDTH
@@ -161,10 +161,10 @@ def _make_blend(measure: bool) -> Any:
                 if begin >= end:
                     break
                 size = min(U(BATCH), U(offsets[number + 1]) - start)
-                _fetch(tile, splats, ranks, start, size)
+                _fetch(tile, splats, pairs, start, size)
                 for j in range(size):
-                    first = max(begin, U(rows[start + j, 0]))
-                    last = min(end, U(rows[start + j, 1]))
+                    first = max(begin, (pairs[start + j] >> U(8)) & U(255))
+                    last = min(end, pairs[start + j] & U(255))
                     _blend_splat(tile, U(FETCHED) + j * U(SPLAT_WIDTH), x0, y0, first, last, measure)
                     if measure and first < last:
                         pair = start + j - U(offsets[tile_range[0]])
@@ -184,7 +184,7 @@ def _make_blend(measure: bool) -> Any:
 
 
 blend = _make_blend(False)
-"""blend(splats, offsets, ranks, rows, tiles_x, tile_range [2], rgb [H, W, 3], alpha [H, W], depth [H, W], sums [0, 6])"""
+"""blend(splats, offsets, pairs, tiles_x, tile_range [2], rgb [H, W, 3], alpha [H, W], depth [H, W], sums [0, 6])"""
 
 blend_and_measure = _make_blend(True)
 """The same; ``sums`` [P, 6] gets, for each pair of the tiles in range, the MEASURES."""

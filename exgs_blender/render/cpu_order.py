@@ -11,15 +11,19 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .cpu_project import CHUNK, EXTENT_X, EXTENT_Y, FAST, FLAT, JIT, LEAN, SPLAT_WIDTH, X, Y
+from .cpu_project import CHUNK, EXTENT_X, EXTENT_Y, FAST, FLAT, JIT, LEAN, PER_EXTENT_X, SPLAT_WIDTH, X, Y
 
 TILE_WIDTH = 16
-TILE_HEIGHT = 32
+TILE_HEIGHT = 64
 SCATTER_CHUNKS = 16
 DIGIT = 11
 BUCKETS = 1 << DIGIT
-ROW_SLACK = 0.01
+SLACK = np.float32(0.01)
 """Pixels by which an ellipse's rows are widened against rounding; the alpha test decides in the end."""
+ZERO = np.float32(0.0)
+HALF = np.float32(0.5)
+ONE = np.float32(1.0)
+U = np.uint64
 
 
 @njit(**JIT)
@@ -60,57 +64,95 @@ def radix_pass(keys, slots, shift, out_keys, out_slots):  # type: ignore[no-unty
             out_slots[place] = slots[i]
 
 
-@njit(parallel=True, **JIT)
-def gather(splats, order, out):  # type: ignore[no-untyped-def]
-    """Copy splats into order of depth, so that the blend reads them nearly in sequence."""
-    for chunk in prange((order.shape[0] + CHUNK - 1) // CHUNK):
-        for rank in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, order.shape[0])):
-            for column in range(SPLAT_WIDTH):
-                out[rank, column] = splats[order[rank], column]
-
-
 @njit(fastmath=FAST, inline="always", **JIT)
-def _tile_columns(splat, tiles_x):  # type: ignore[no-untyped-def]
+def _tile_columns(splats, rank, tiles_x):  # type: ignore[no-untyped-def]
     """First and one past the last column of tiles whose pixel centres the ellipse may cover."""
-    first = math.floor((splat[X] - splat[EXTENT_X] - ROW_SLACK - 0.5) / TILE_WIDTH)
-    last = math.floor((splat[X] + splat[EXTENT_X] + ROW_SLACK - 0.5) / TILE_WIDTH)
-    return max(int(first), 0), min(int(last) + 1, tiles_x)
+    reach = splats[rank, U(EXTENT_X)] + SLACK
+    first = (splats[rank, U(X)] - reach - HALF) * np.float32(1 / TILE_WIDTH)
+    last = (splats[rank, U(X)] + reach - HALF) * np.float32(1 / TILE_WIDTH)
+    return np.int64(max(first, ZERO)), np.int64(max(min(last + ONE, np.float32(tiles_x)), ZERO))
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _rows_in_column(splat, column, height):  # type: ignore[no-untyped-def]
+def _tile_rows(splats, rank, tiles_y):  # type: ignore[no-untyped-def]
+    """As :func:`_tile_columns`, for rows of tiles."""
+    reach = splats[rank, U(EXTENT_Y)] + SLACK
+    first = (splats[rank, U(Y)] - reach - HALF) * np.float32(1 / TILE_HEIGHT)
+    last = (splats[rank, U(Y)] + reach - HALF) * np.float32(1 / TILE_HEIGHT)
+    return np.int64(max(first, ZERO)), np.int64(max(min(last + ONE, np.float32(tiles_y)), ZERO))
+
+
+@njit(fastmath=FAST, inline="always", **JIT)
+def _rows_in_column(splats, rank, column, height):  # type: ignore[no-untyped-def]
     """First and one past the last pixel row that the ellipse covers within a column of tiles.
 
     At x = X + t EXTENT_X the ellipse spans y = Y + EXTENT_Y (r t -+ sqrt(1 - r^2) sqrt(1 - t^2)), r = LEAN,
     which is lowest at t = -r and highest at t = r.
     """
-    left = (column * TILE_WIDTH + 0.5 - splat[X]) / splat[EXTENT_X]
-    right = left + (TILE_WIDTH - 1) / splat[EXTENT_X]
-    left = min(max(left, -1.0), 1.0)
-    right = min(max(right, -1.0), 1.0)
-    lean = splat[LEAN]
+    per_extent = splats[rank, U(PER_EXTENT_X)]
+    left = (np.float32(column * TILE_WIDTH) + HALF - splats[rank, U(X)]) * per_extent
+    right = min(max(left + np.float32(TILE_WIDTH - 1) * per_extent, -ONE), ONE)
+    left = min(max(left, -ONE), ONE)
+    lean = splats[rank, U(LEAN)]
+    flat = splats[rank, U(FLAT)]
     low = min(max(-lean, left), right)
     high = min(max(lean, left), right)
-    top = splat[Y] + splat[EXTENT_Y] * (lean * low - splat[FLAT] * math.sqrt(1.0 - low * low))
-    bottom = splat[Y] + splat[EXTENT_Y] * (lean * high + splat[FLAT] * math.sqrt(1.0 - high * high))
-    first = max(math.ceil(max(top, -1.0) - ROW_SLACK - 0.5), 0)
-    last = min(math.floor(min(bottom, height + 1.0) + ROW_SLACK - 0.5) + 1, height)
-    return int(first), int(last)
+    middle = splats[rank, U(Y)] - HALF
+    extent = splats[rank, U(EXTENT_Y)]
+    top = middle + extent * (lean * low - flat * math.sqrt(ONE - low * low)) - SLACK
+    bottom = middle + extent * (lean * high + flat * math.sqrt(ONE - high * high)) + SLACK
+    first = np.int64(min(max(math.ceil(top), ZERO), height))
+    last = np.int64(min(max(math.floor(bottom) + ONE, ZERO), height))
+    return first, last
 
 
 @njit(parallel=True, fastmath=FAST, **JIT)
-def count_pairs(splats, tiles, height, counts):  # type: ignore[no-untyped-def]
-    """``counts`` [chunks, tiles_y * tiles_x] gets how many splats of each chunk touch each tile."""
-    visible = splats.shape[0]
+def gather(splats, order, tiles, out, room):  # type: ignore[no-untyped-def]
+    """Copy splats into order of depth, so that later steps read them in sequence.
+
+    ``room`` [chunks] gets how many tiles the bounding boxes of each chunk's splats touch.
+    """
+    visible = order.shape[0]
     step = (visible + SCATTER_CHUNKS - 1) // SCATTER_CHUNKS
     for chunk in prange(SCATTER_CHUNKS):
-        for rank in range(chunk * step, min(chunk * step + step, visible)):
-            begin, end = _tile_columns(splats[rank], tiles[0])
-            for column in range(begin, end):
-                first, last = _rows_in_column(splats[rank], column, height)
+        touched = 0
+        for rank in range(U(chunk * step), U(min(chunk * step + step, visible))):
+            source = U(order[rank])
+            for column in range(U(SPLAT_WIDTH)):
+                out[rank, column] = splats[source, column]
+            left, right = _tile_columns(splats, source, tiles[0])
+            top, bottom = _tile_rows(splats, source, tiles[1])
+            touched += (right - left) * (bottom - top)
+        room[chunk] = touched
+
+
+@njit(parallel=True, fastmath=FAST, **JIT)
+def emit_pairs(splats, tiles, height, starts, where, pairs, counts):  # type: ignore[no-untyped-def]
+    """List the tiles that each splat touches: chunk c writes ``where`` (the tile) and ``pairs`` from ``starts[c]`` on.
+
+    A pair packs the splat's rank and the rows of the tile that it touches: rank << 16 | first << 8 | one past last.
+    ``counts`` [chunks, tiles] gets how many pairs of each chunk belong to each tile, ``starts`` moves to the end.
+    """
+    visible = splats.shape[0]
+    step = (visible + SCATTER_CHUNKS - 1) // SCATTER_CHUNKS
+    bound = np.float32(height)
+    for chunk in prange(SCATTER_CHUNKS):
+        place = U(starts[chunk])
+        for rank in range(U(chunk * step), U(min(chunk * step + step, visible))):
+            left, right = _tile_columns(splats, rank, tiles[0])
+            for column in range(left, right):
+                first, last = _rows_in_column(splats, rank, column, bound)
                 if last > first:
-                    for row in range(first // TILE_HEIGHT, (last - 1) // TILE_HEIGHT + 1):
-                        counts[chunk, row * tiles[0] + column] += 1
+                    for row in range(U(first) // U(TILE_HEIGHT), U(last - 1) // U(TILE_HEIGHT) + U(1)):
+                        top = row * U(TILE_HEIGHT)
+                        tile = row * U(tiles[0]) + U(column)
+                        begin = U(max(first - np.int64(top), 0))
+                        end = min(U(last) - top, U(TILE_HEIGHT))
+                        where[place] = tile
+                        pairs[place] = (rank << U(16)) | (begin << U(8)) | end
+                        counts[U(chunk), tile] += 1
+                        place += U(1)
+        starts[chunk] = place
 
 
 @njit(**JIT)
@@ -126,20 +168,12 @@ def offsets_of(counts, offsets):  # type: ignore[no-untyped-def]
     offsets[counts.shape[1]] = total
 
 
-@njit(parallel=True, fastmath=FAST, **JIT)
-def scatter_pairs(splats, tiles, height, ends, ranks, rows):  # type: ignore[no-untyped-def]
-    """Fill ``ranks`` [P] and ``rows`` [P, 2] (first, one past last, within the tile) in order of tile, then depth."""
-    visible = splats.shape[0]
-    step = (visible + SCATTER_CHUNKS - 1) // SCATTER_CHUNKS
+@njit(parallel=True, **JIT)
+def scatter_pairs(where, pairs, starts, stops, ends, out):  # type: ignore[no-untyped-def]
+    """Put the pairs in order of tile, then depth; ``ends`` [chunks, tiles] says where each chunk's next one goes."""
     for chunk in prange(SCATTER_CHUNKS):
-        for rank in range(chunk * step, min(chunk * step + step, visible)):
-            begin, end = _tile_columns(splats[rank], tiles[0])
-            for column in range(begin, end):
-                first, last = _rows_in_column(splats[rank], column, height)
-                if last > first:
-                    for row in range(first // TILE_HEIGHT, (last - 1) // TILE_HEIGHT + 1):
-                        place = ends[chunk, row * tiles[0] + column]
-                        ends[chunk, row * tiles[0] + column] = place + 1
-                        ranks[place] = rank
-                        rows[place, 0] = max(first - row * TILE_HEIGHT, 0)
-                        rows[place, 1] = min(last - row * TILE_HEIGHT, TILE_HEIGHT)
+        for i in range(U(starts[chunk]), U(stops[chunk])):
+            tile = U(where[i])
+            place = U(ends[U(chunk), tile])
+            ends[U(chunk), tile] += 1
+            out[place] = pairs[i]

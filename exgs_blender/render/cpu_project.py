@@ -19,9 +19,9 @@ from numba import njit, prange
 
 from . import constants
 
-X, Y, UX, UY, VY, LOG_OPACITY, RED, GREEN, BLUE, DEPTH, EXTENT_X, EXTENT_Y, LEAN, FLAT = range(14)
+X, Y, UX, UY, VY, LOG_OPACITY, RED, GREEN, BLUE, DEPTH, EXTENT_X, EXTENT_Y, LEAN, FLAT, PER_EXTENT_X = range(15)
 """Columns of a splat: centre in pixels; the Cholesky form; logarithm of the opacity to the base 256; colour; depth along the view axis;
-half width and half height of the ellipse where alpha reaches ALPHA_MIN; correlation r of x and y, sqrt(1 - r^2)."""
+half width and half height of the ellipse where alpha reaches ALPHA_MIN; correlation r of x and y, sqrt(1 - r^2); 1 / EXTENT_X."""
 SPLAT_WIDTH = 16
 
 CHUNK = 4096
@@ -33,6 +33,8 @@ EPS2D = constants.EPS2D
 MARGIN = constants.FRUSTUM_MARGIN
 EXTENT_MAX = constants.EXTENT_MAX
 
+# Numba's cache on disk notices changes of a kernel's own file only: after a change in `constants` or of the columns above,
+# touch the other cpu_*.py files too.
 JIT: dict[str, Any] = {"cache": True, "error_model": "numpy", "boundscheck": False, "nogil": True}
 FAST = {"contract", "nsz", "arcp"}
 
@@ -130,6 +132,7 @@ def project(means, covars, opacities, viewmat, K, size, clip, ortho, antialiased
             splats[i, EXTENT_Y] = ey
             splats[i, LEAN] = b / math.sqrt(a * c)
             splats[i, FLAT] = math.sqrt(det / (a * c))
+            splats[i, PER_EXTENT_X] = 1.0 / ex
             keys[filled] = z
             slots[filled] = i
             filled += 1
