@@ -6,8 +6,6 @@ Light, shadow and texture are baked into vertex colours, so the cloud looks like
 
 from __future__ import annotations
 
-import math
-
 import bpy
 import numpy as np
 
@@ -16,7 +14,7 @@ from ..splats.activation import log_from_scale, logit_from_opacity, sh0_from_rgb
 
 MONKEY_SUBDIVISIONS = 4
 GROUND_SIDE = 280
-GROUND_SIZE = 7.0
+GROUND_SIZE = 5.6
 LIGHT_SAMPLES = 16
 SMOOTHING_ROUNDS = 3
 ATTRIBUTE = "baked"
@@ -51,8 +49,7 @@ def _light(scene: bpy.types.Scene) -> None:
 
 
 def _monkey() -> bpy.types.Object:
-    # It faces +y, where the demo's flight begins, and leans back until it rests on chin and ears.
-    bpy.ops.mesh.primitive_monkey_add(size=2.4, rotation=(-0.62, 0, math.pi))
+    bpy.ops.mesh.primitive_monkey_add(size=2.4, rotation=(-0.62, 0, 0))
     monkey = bpy.context.object
     modifier = monkey.modifiers.new("smooth", "SUBSURF")
     modifier.levels = modifier.render_levels = MONKEY_SUBDIVISIONS

@@ -17,7 +17,7 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Quaternion, Vector
+from mathutils import Matrix, Quaternion
 
 from .. import formats
 from ..cameras import Cameras, read_cameras
@@ -125,13 +125,13 @@ def _animate_camera(scene: bpy.types.Scene, views: Cameras, world_from_capture: 
 def _cg_objects(scene: bpy.types.Scene, world_from_subject: Matrix, radius: float, frames: int) -> None:
     """A gold ring around the subject, half before and half behind it, and a ball that circles on it; sky and sun."""
     upright = Matrix.Translation(world_from_subject.to_translation())
-    ring_radius = 0.62 * radius
-    bpy.ops.mesh.primitive_torus_add(major_radius=ring_radius, minor_radius=0.035 * radius, major_segments=96, minor_segments=24)
+    ring_radius = 0.42 * radius
+    bpy.ops.mesh.primitive_torus_add(major_radius=ring_radius, minor_radius=0.022 * radius, major_segments=96, minor_segments=24)
     ring = bpy.context.object
     ring.matrix_world = upright @ Matrix.Rotation(0.22, 4, "X")
     bpy.ops.object.shade_smooth()
     ring.data.materials.append(_material("gold", (1.0, 0.62, 0.18, 1.0), metallic=1.0, roughness=0.18))
-    bpy.ops.mesh.primitive_uv_sphere_add(radius=0.12 * radius, segments=48, ring_count=24)
+    bpy.ops.mesh.primitive_uv_sphere_add(radius=0.08 * radius, segments=48, ring_count=24)
     ball = bpy.context.object
     bpy.ops.object.shade_smooth()
     ball.data.materials.append(_material("red glaze", (0.75, 0.03, 0.02, 1.0), metallic=0.0, roughness=0.12))
@@ -149,7 +149,7 @@ def _cg_objects(scene: bpy.types.Scene, world_from_subject: Matrix, radius: floa
     scene.world = bpy.data.worlds.new("sky")
     scene.world.use_nodes = True
     background = scene.world.node_tree.nodes["Background"]
-    background.inputs["Color"].default_value = (0.42, 0.55, 0.72, 1.0)
+    background.inputs["Color"].default_value = (0.16, 0.23, 0.34, 1.0)
 
 
 def _material(name: str, colour: tuple[float, float, float, float], metallic: float, roughness: float) -> bpy.types.Material:

@@ -75,9 +75,10 @@ def turntable(
     distance: float = 2.2,
     elevation: float = 20.0,
     arc_degrees: float = 360.0,
+    start_degrees: float = 0.0,
 ) -> Cameras:
     """``count`` frames of a camera that circles the centre at one height: a flythrough, in frame order."""
-    azimuth = np.radians(arc_degrees) * np.arange(count) / max(count, 1)
+    azimuth = np.radians(start_degrees + arc_degrees * np.arange(count) / max(count, 1))
     right, forward = _ground_axes(extent.up)
     flat = np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward
     direction = np.cos(np.radians(elevation)) * flat + np.sin(np.radians(elevation)) * extent.up

@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..cameras import Cameras, read_cameras, write_cameras
-from ..cameras.trajectories import Axis, Extent, extent_of, flight, turntable
+from ..cameras.trajectories import Axis, Extent, flight, turntable
 from ..errors import CancelledError, ExgsError, MissingDependencyError
+from ..evaluate.held_out import framing_of
 from ..formats import read
 from ..splats import Gaussians
 from ..worker.client import run_job
@@ -31,6 +34,13 @@ from .terminal import Terminal, megabytes
 
 UP_CHOICES: dict[str, str] = {"-y": "Y_DOWN", "+y": "Y_UP", "+z": "Z_UP"}
 FRAMES_PER_SECOND = 12
+FIELD_OF_VIEW = 45.0
+ARC = 150.0
+"""Degrees of the flight: at the demo's length a whole turn would hurry."""
+FRONT = 180.0
+"""Half-way the camera is on the side of Blender's front view."""
+SUBJECT_SHARE = 0.72
+"""A ball around the whole capture, ground and all, may leave the frame: what matters is in the middle."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +117,24 @@ def _summary(
 
 def _shot(capture: Gaussians, settings: DemoSettings) -> tuple[Cameras, Extent]:
     """The flight (in the capture's space) and where the subject is."""
-    extent = extent_of(capture, settings.up)
+    extent = framing_of(capture, settings.up)
     if settings.cameras:
         views = read_cameras(settings.cameras)
         return flight(views, settings.frames, width=settings.width, height=settings.height), extent
-    return turntable(extent, settings.frames, width=settings.width, height=settings.height, elevation=18.0), extent
+    half_height = np.arctan(np.tan(np.radians(FIELD_OF_VIEW / 2)) * settings.height / settings.width)
+    distance = SUBJECT_SHARE / float(np.sin(half_height))
+    size = {"width": settings.width, "height": settings.height}
+    path = turntable(
+        extent,
+        settings.frames,
+        **size,
+        fov_degrees=FIELD_OF_VIEW,
+        distance=distance,
+        elevation=18.0,
+        arc_degrees=ARC,
+        start_degrees=FRONT - ARC / 2,
+    )
+    return path, extent
 
 
 def _compress(source: str, asset: Path, settings: DemoSettings, terminal: Terminal) -> dict[str, Any]:
