@@ -51,44 +51,42 @@ class TileLists:
 def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> Frame:
     """One view of a prepared scene."""
     with _threads(threads) as used:
-        lists = tile_lists(scene, view, mode)
-        rgb = np.empty((view.height, view.width, 3), np.float32)
-        alpha = np.empty((view.height, view.width), np.float32)
-        depth = np.empty((view.height, view.width), np.float32)
-        every_tile = np.array([0, len(lists.offsets) - 1], np.int64)
-        cpu_blend.blend(
-            lists.splats,
-            lists.offsets,
-            lists.pairs,
-            lists.tiles_x,
-            every_tile,
-            rgb,
-            alpha,
-            depth,
-            np.empty((0, cpu_blend.MEASURES), np.float32),
-        )
+        rgb, alpha, depth = blend_tiles(tile_lists(scene, view, mode), view)
     return Frame(rgb, alpha, depth, Backend("cpu", f"numba {numba.__version__}, {used} thread{'s' if used > 1 else ''}"))
 
 
-def measure(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> ViewSums:
-    """Blend one view and sum up what each Gaussian did in it.
+def blend_tiles(lists: TileLists, view: View) -> tuple[F32, F32, F32]:
+    """rgb [H, W, 3], alpha and depth [H, W]."""
+    rgb, alpha, depth = _image(view)
+    every_tile = np.array([0, len(lists.offsets) - 1], np.int64)
+    no_sums = np.empty((0, cpu_blend.MEASURES), np.float32)
+    cpu_blend.blend(lists.splats, lists.offsets, lists.pairs, lists.tiles_x, every_tile, rgb, alpha, depth, no_sums)
+    return rgb, alpha, depth
 
-    Tiles are taken in groups so that the sums of single pairs need little memory.
-    """
+
+def _image(view: View) -> tuple[F32, F32, F32]:
+    size = (view.height, view.width)
+    return np.empty((*size, 3), np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+
+
+def measure(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> ViewSums:
+    """Blend one view and sum up what each Gaussian did in it."""
+    return ViewSums(*np.ascontiguousarray(measured_sums(scene, view, mode, threads).T[:5]))
+
+
+def measured_sums(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> NDArray[np.float64]:
+    """[N, 6] the MEASURES of each Gaussian. Tiles are taken in groups, so that the sums of pairs need little memory."""
     sums = np.zeros((len(scene), cpu_blend.MEASURES))
     with _threads(threads):
         lists = tile_lists(scene, view, mode)
-        rgb = np.empty((view.height, view.width, 3), np.float32)
-        planes = np.empty((2, view.height, view.width), np.float32)
+        image = _image(view)
         for first, last in _tile_groups(lists.offsets):
             begin, end = lists.offsets[first], lists.offsets[last]
             of_pairs = np.zeros((end - begin, cpu_blend.MEASURES), np.float32)
             tile_range = np.array([first, last], np.int64)
-            cpu_blend.blend_and_measure(
-                lists.splats, lists.offsets, lists.pairs, lists.tiles_x, tile_range, rgb, planes[0], planes[1], of_pairs
-            )
+            cpu_blend.blend_and_measure(lists.splats, lists.offsets, lists.pairs, lists.tiles_x, tile_range, *image, of_pairs)
             cpu_blend.add_up(of_pairs, lists.pairs[begin:end], lists.slots, sums)
-    return ViewSums(*np.ascontiguousarray(sums.T[:5]))
+    return sums
 
 
 def _tile_groups(offsets: I64) -> Iterator[tuple[int, int]]:
@@ -108,7 +106,8 @@ def warm_up() -> float:
     in NUMBA_CACHE_DIR if that is set, or in the user's cache folder where the package cannot be written to.
     """
     began = time.perf_counter()
-    one = Gaussians(np.zeros((1, 3)), np.ones((1, 4)), np.zeros((1, 3)), np.zeros(1), np.zeros((1, 1, 3)), np.zeros((1, 0, 3)))
+    shapes = {"means": (1, 3), "quats": (1, 4), "scales": (1, 3), "opacities": (1,), "sh0": (1, 1, 3), "shN": (1, 0, 3)}
+    one = Gaussians(**{name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
     scene = prepare(one)
     viewmat = np.eye(4)
     viewmat[2, 3] = 3.0

@@ -20,7 +20,7 @@ from .views import assert_same_image
 @pytest.mark.parametrize("level", ["5_0", "6_0"])
 def test_playbot(data_dir: Path, level: str, mode: str) -> None:
     cloud = read(data_dir / "scenes" / "playbot" / level)
-    cameras = orbit(extent_of(cloud), 2, width=201, height=150)
+    cameras = orbit(extent_of(cloud), 2, width=121, height=90)
     expected = rasterize(cloud, cameras, 1, backend="reference", rasterize_mode=mode)
     assert expected.alpha.mean() > 0.3
     assert_same_image(rasterize(cloud, cameras, 1, backend="cpu", rasterize_mode=mode), expected)
