@@ -96,7 +96,7 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
         self.update_stats("", line)
         self.report({"ERROR"}, line)
         shape = (window.height, window.width)
-        image = np.broadcast_to(np.float32(ERROR_COLOUR), (*shape, 4))
+        image = np.broadcast_to(np.array(ERROR_COLOUR, np.float32), (*shape, 4))
         return {"Combined": image, "Unrestored": image, "Depth": np.zeros(shape, np.float32), "Mask": np.zeros(shape, np.float32)}
 
     def _fill(self, layer_name: str, planes: dict[str, F32], window: Window) -> None:

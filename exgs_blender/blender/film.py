@@ -17,8 +17,8 @@ def world_colour(world: bpy.types.World | None) -> NDArray[np.float32]:
     nodes = world.node_tree.nodes if getattr(world, "use_nodes", True) and world.node_tree else ()
     for node in nodes:
         if node.bl_idname == "ShaderNodeBackground" and not node.inputs["Color"].is_linked:
-            return np.float32(node.inputs["Color"].default_value[:3]) * np.float32(node.inputs["Strength"].default_value)
-    return np.float32(world.color[:])
+            return np.array(node.inputs["Color"].default_value[:3], np.float32) * np.float32(node.inputs["Strength"].default_value)
+    return np.array(world.color[:], np.float32)
 
 
 def over_background(image: F32, background: NDArray[np.float32]) -> F32:

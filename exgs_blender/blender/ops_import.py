@@ -10,7 +10,7 @@ from pathlib import Path
 
 import bpy
 from bpy.props import CollectionProperty, EnumProperty, StringProperty
-from bpy_extras.io_utils import ImportHelper
+from bpy_extras.io_utils import ImportHelper  # type: ignore[import-not-found]
 from mathutils import Matrix
 
 from .. import formats

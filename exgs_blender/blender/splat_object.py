@@ -90,7 +90,7 @@ def content_key(attributes: dict[str, F32]) -> str:
     """A name for the content: equal clouds get the same one, any edit of any value another."""
     checksum = 0
     for array in attributes.values():
-        checksum = zlib.crc32(array, checksum)
+        checksum = zlib.crc32(array.data, checksum)
     return f"{len(attributes[POSITION])}-{len(attributes)}-{checksum:08x}"
 
 

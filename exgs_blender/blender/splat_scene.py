@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import bpy
 
 from .engine import ExgsRenderEngine
@@ -33,8 +35,9 @@ def splat_scene_of(scene: bpy.types.Scene) -> bpy.types.Scene | None:
 
 
 def splat_objects_of(scene: bpy.types.Scene) -> list[bpy.types.Object]:
-    """Splat objects of a scene, and collection instances that contain one."""
-    return [obj for obj in scene.objects if is_splat_object(obj) or _instances_splats(obj)]
+    """Splat objects of a scene, and collection instances that contain one, but for those in collections that do not render."""
+    objects = dict.fromkeys(_rendered_objects(scene.view_layers[0].layer_collection))
+    return [obj for obj in objects if is_splat_object(obj) or _instances_splats(obj)]
 
 
 def make_or_update(scene: bpy.types.Scene) -> bpy.types.Scene:
@@ -62,6 +65,16 @@ def remove(splats: bpy.types.Scene) -> None:
         if entry.object is not None:
             _set_ray_flags(entry.object, entry.visible)
     bpy.data.scenes.remove(splats)
+
+
+def _rendered_objects(layer: bpy.types.LayerCollection) -> Iterator[bpy.types.Object]:
+    """The objects below a collection of a view layer, without those that its collections exclude or disable in renders."""
+    if layer.collection.hide_render:
+        return
+    if not layer.exclude:
+        yield from layer.collection.objects
+    for child in layer.children:
+        yield from _rendered_objects(child)
 
 
 def _instances_splats(obj: bpy.types.Object) -> bool:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.blender
 def test_round_trip_layout_and_edits(blender: RunInBlender) -> None:
     found = blender("round_trip")
     assert max(found["errors"].values()) < 2e-6, found["errors"]
-    assert found["type"] == "POINTCLOUD"
+    assert found["as expected"]
     attributes = found["attributes"]
     assert attributes.pop("radiance:base") in ("FLOAT4", "FLOAT_COLOR")
     vectors = dict.fromkeys(["position", "scale", "radiance:sh_0", "radiance:sh_1", "radiance:sh_2"], "FLOAT_VECTOR")
