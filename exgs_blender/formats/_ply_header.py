@@ -83,16 +83,13 @@ class Header:
         return next((element for element in self.elements if element.name == name), None)
 
     def offset_of(self, wanted: Element) -> int:
-        """Where a binary element's rows begin.
+        """Where a binary element's rows begin; no list property may stand on the way there.
 
         Raises:
-            FileError: the file is shorter than the rows of it or of an element before it need, or a list stands in the way.
+            FileError: the file is shorter than the rows of it or of an element before it need.
         """
         offset = self.data_offset
         for element in self.elements:
-            if element.lists:
-                what = "before its splats" if element is not wanted else "among its splats"
-                raise FileError(self.path, f"element '{element.name}' has a list property {what}, expected scalars only", "Export it again")
             need = element.count * element.dtype(self.order).itemsize
             if offset + need > self.file_bytes:
                 found = f"element '{element.name}' claims {element.count} rows ({need} bytes), the file has {self.file_bytes - offset} left"

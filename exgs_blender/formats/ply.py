@@ -25,6 +25,7 @@ from ..splats.activation import MAX_LOGIT
 from ..splats.gaussians import F32, SH_COEFFICIENTS
 from ._limits import check_not_empty, check_scales
 from ._ply_header import DAMAGED, TRUNCATED, Element, Header, read_header
+from ._ply_lists import has_lists_on_the_way, list_chunks
 from .registry import Format
 
 CHUNK_BYTES = 1 << 20
@@ -108,8 +109,6 @@ def _binary_chunks(header: Header, element: Element) -> Iterator[F32]:
 def _text_chunks(header: Header, element: Element) -> Iterator[F32]:
     """[n, properties] pieces of a text file."""
     width = len(element.scalars)
-    if element.lists:
-        raise FileError(header.path, "element 'vertex' has a list property, expected scalars only", "Export the capture again")
     need = element.count * 2 * width - 1  # a digit and a separator each
     if header.data_offset + need > header.file_bytes:
         found = f"element 'vertex' claims {element.count} rows, the file has {header.file_bytes - header.data_offset} bytes left"
@@ -155,7 +154,10 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     path = Path(path)
     header = read_header(path)
     element, degree = _splat_element(header)
-    chunks = _binary_chunks(header, element) if header.order else _text_chunks(header, element)
+    if has_lists_on_the_way(header, element):
+        chunks = list_chunks(header, element)
+    else:
+        chunks = _binary_chunks(header, element) if header.order else _text_chunks(header, element)
     with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which the registry refuses
         return _gather(path, chunks, element, degree, report)
 

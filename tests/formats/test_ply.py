@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,6 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
         (b"property float rot_3", b"property float rot_2", "'rot_2' of element 'vertex' is declared twice"),
         (b"property float f_rest_8", b"property float f_rest_9", "property 'f_rest_8' is missing"),
         (b"property float f_rest_8", b"property float rest_8", "8 'f_rest' properties fit no SH degree"),
-        (b"property float nx", b"property list uchar int nx", "list property"),
         (b"property float nx", b"property half nx", "no property with a known type"),
         (b"binary_little_endian", b"binary_middle_endian", "no known format"),
         (b"format binary_little_endian 1.0\n", b"", "no 'format' line"),
@@ -247,3 +247,61 @@ def test_damaged_headers_end_in_one_line(tmp_path: Path, data: st.DataObject) ->
         content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
     assert "\n" not in refusal(path)
+
+
+def _with_lists(cloud: Gaussians, faces_first: bool, text: bool) -> bytes:
+    """A splat PLY with a list among the vertex properties and a face element before or after, written by plyfile."""
+    import plyfile
+
+    names = ply.property_names(cloud.sh_degree)
+    rows = np.zeros(len(cloud), [*((name, "f4") for name in names), ("tags", object)])
+    rest = cloud.shN.transpose(0, 2, 1).reshape(len(cloud), -1)
+    values = [cloud.means, np.zeros_like(cloud.means), cloud.sh0[:, 0], rest, cloud.opacities[:, None], cloud.scales, cloud.quats]
+    for name, column in zip(names, np.concatenate(values, axis=1).T, strict=True):
+        rows[name] = column
+    rows["tags"] = [np.arange(i % 3, dtype=np.int32) for i in range(len(cloud))]
+    faces = np.array([([0, 1, 2],), ([0, 1, 2, 3],)], [("vertex_indices", object)])
+    elements = [
+        plyfile.PlyElement.describe(faces, "face", val_types={"vertex_indices": "i4"}, len_types={"vertex_indices": "u1"}),
+        plyfile.PlyElement.describe(rows, "vertex", val_types={"tags": "i4"}, len_types={"tags": "u1"}),
+    ]
+    stream = io.BytesIO()
+    plyfile.PlyData(elements if faces_first else elements[::-1], text=text).write(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("faces_first", [True, False])
+@pytest.mark.parametrize("text", [True, False])
+def test_lists_before_and_among_the_splats(tmp_path: Path, faces_first: bool, text: bool) -> None:
+    cloud = random_gaussians(9, 1)
+    path = tmp_path / "lists.ply"
+    path.write_bytes(_with_lists(cloud, faces_first, text))
+    again = formats.read(path)
+    for (name, expected), (_, found) in zip(cloud.arrays(), again.arrays(), strict=True):
+        assert np.allclose(found, expected, rtol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"element face 2", b"element face 999999999"),
+        (b"element vertex 9", b"element vertex 999999999"),
+        (b"element vertex 9", b"element vertex 10"),
+    ],
+)
+def test_lists_with_false_claims(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "lists.ply"
+    content = _with_lists(random_gaussians(9, 1), faces_first=True, text=False)
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(FileError, match=r"claims|do not agree"):
+        formats.read(path)
+
+
+def test_list_of_absurd_length(tmp_path: Path) -> None:
+    content = _with_lists(random_gaussians(9, 1), faces_first=True, text=False)
+    content = content.replace(b"property list uchar int vertex_indices", b"property list uint int vertex_indices")
+    path = tmp_path / "lists.ply"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"do not agree|claims"):
+        formats.read(path)
