@@ -11,10 +11,11 @@ import numpy as np
 
 from ..splats import Gaussians, concatenate
 from ..splats.activation import log_from_scale, logit_from_opacity, sh0_from_rgb
+from ..splats.srgb import srgb_from_linear
 
 MONKEY_SUBDIVISIONS = 4
 GROUND_SIDE = 280
-GROUND_SIZE = 5.6
+GROUND_SIZE = 4.4
 LIGHT_SAMPLES = 16
 SMOOTHING_ROUNDS = 3
 ATTRIBUTE = "baked"
@@ -143,14 +144,12 @@ def _cloud_from_mesh(obj: bpy.types.Object, linear: np.ndarray) -> Gaussians:
     points = positions.reshape(-1, 3) @ world[:, :3].T + world[:, 3]
     directions = normals.reshape(-1, 3) @ np.linalg.inv(world[:, :3])
     width = _edge_lengths(mesh, points) * 0.6
-    linear = np.clip(linear, 0.0, 1.0)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return Gaussians(
         means=points @ CAPTURE_FROM_BLENDER.T,
         quats=_quats_with_z_along(directions @ CAPTURE_FROM_BLENDER.T),
         scales=log_from_scale(np.stack([width, width, 0.15 * width], axis=1)),
         opacities=logit_from_opacity(np.full(count, 0.97, np.float32)),
-        sh0=sh0_from_rgb(encoded)[:, None],
+        sh0=sh0_from_rgb(srgb_from_linear(np.clip(linear, 0.0, 1.0)))[:, None],
         shN=np.zeros((count, 0, 3), np.float32),
     )
 

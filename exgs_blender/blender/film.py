@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..splats.gaussians import F32
+from ..splats.srgb import linear_from_srgb, srgb_from_linear
 
 
 def world_colour(world: bpy.types.World | None) -> NDArray[np.float32]:
@@ -28,17 +29,7 @@ def over_background(image: F32, background: NDArray[np.float32]) -> F32:
     """
     alpha = image[..., 3:]
     straight = image[..., :3] / np.maximum(alpha, 1e-10)
-    blended = alpha * _srgb_from_linear(straight) + (1.0 - alpha) * _srgb_from_linear(background)
+    blended = alpha * srgb_from_linear(straight) + (1.0 - alpha) * srgb_from_linear(background)
     result = np.ones_like(image)
-    result[..., :3] = _linear_from_srgb(blended)
+    result[..., :3] = linear_from_srgb(blended)
     return result
-
-
-def _srgb_from_linear(linear: F32) -> F32:
-    """IEC 61966-2-1; values above 1 follow the same curve."""
-    safe = np.maximum(linear, 0.0)
-    return np.where(safe <= 0.0031308, safe * 12.92, 1.055 * safe ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
-def _linear_from_srgb(srgb: F32) -> F32:
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0.0) + 0.055) / 1.055) ** 2.4).astype(np.float32)

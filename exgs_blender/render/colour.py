@@ -4,30 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..splats.gaussians import F32
+from ..splats.srgb import linear_from_srgb, srgb_from_linear
 from .frame import Frame
+
+__all__ = ["linear_from_srgb", "linear_opaque", "linear_premultiplied", "srgb_from_linear"]
 
 ALPHA_FLOOR = 1e-6
 """Below this coverage a pixel's own colour is not defined; it is taken as C / this, which ends at most in white times alpha."""
-
-
-def linear_from_srgb(encoded: NDArray[np.floating[Any]]) -> F32:
-    """sRGB-encoded -> linear; any shape; odd about 0 and without an upper clip."""
-    x = np.asarray(encoded, np.float32)
-    size = np.abs(x)
-    return np.copysign(np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4), x).astype(np.float32)
-
-
-def srgb_from_linear(linear: NDArray[np.floating[Any]]) -> F32:
-    """Linear -> sRGB-encoded, the inverse of :func:`linear_from_srgb`."""
-    x = np.asarray(linear, np.float32)
-    size = np.abs(x)
-    return np.copysign(np.where(size <= 0.0031308, size * 12.92, 1.055 * size ** (1 / 2.4) - 0.055), x).astype(np.float32)
 
 
 def linear_premultiplied(rgb: F32, alpha: F32) -> F32:
