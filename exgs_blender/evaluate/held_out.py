@@ -31,7 +31,7 @@ def training_views(gaussians: Gaussians, cameras: Cameras | None = None, count: 
     if cameras is not None:
         left = [i for i in range(len(cameras)) if i % EVERY or len(cameras) == 1]
         picked = np.unique(np.linspace(0, len(left) - 1, min(count, len(left))).round().astype(int))
-        return _at_least_min_width(cameras.select([left[i] for i in picked]))
+        return scoring_size(cameras.select([left[i] for i in picked]))
     return _generated(gaussians, count, 0.0, TRAIN_SIZE, up)
 
 
@@ -44,7 +44,7 @@ def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: 
         mine = np.arange(0, len(cameras), EVERY)
         if count is not None and count < len(mine):
             mine = mine[np.unique(np.linspace(0, len(mine) - 1, count).round().astype(int))]
-        return _at_least_min_width(cameras.select(mine))
+        return scoring_size(cameras.select(mine))
     return _generated(gaussians, count or HELD_OUT_COUNT, HELD_OUT_PHASE, HELD_OUT_SIZE, up)
 
 
@@ -118,8 +118,8 @@ def _inside_out(extent: Extent, count: int, phase: float, width: int, height: in
     return looking_at(eyes, eyes + direction, extent.up, width, height, INSIDE_FOV)
 
 
-def _at_least_min_width(cameras: Cameras) -> Cameras:
-    """Views of 640 px on the long side where the file's are larger; small ones are enlarged to 400 px width."""
+def scoring_size(cameras: Cameras) -> Cameras:
+    """Views of 640 px on the long side where the file's are larger, but at least 400 px wide: enough to score and to judge on, and fast."""
     longest = int(np.maximum(cameras.widths, cameras.heights).max())
     narrowest = int(cameras.widths.min())
     if longest > 640 and narrowest * 640 / longest >= MIN_WIDTH:

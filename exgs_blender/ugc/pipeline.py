@@ -25,17 +25,18 @@ from .score import check_count, paper_score
 
 Method = Literal["merge", "exgs"]
 
-EXTREME = Steps(position_bits=12, scale=0.2, rotation=0.045, opacity_levels=32, colour=0.018, sh=0.09)
+EXTREME = Steps(position_bits=11, scale=0.2, rotation=0.06, opacity_levels=32, colour=0.014, sh=0.15)
 BALANCED = Steps()
 FINE = Steps(position_bits=14, scale=0.07, rotation=0.015, opacity_levels=128, colour=0.005, sh=0.02)
 LEVELS = (EXTREME, BALANCED, FINE, NEAR_LOSSLESS)
 LEVEL_FROM_RATIO = (400.0, 30.0, 8.0)
 """Ratios from which on the levels of the same index are tried first."""
-FIRST_BYTES_PER_GAUSSIAN = (7.0, 10.5, 17.0, 28.0)
+FIRST_BYTES_PER_GAUSSIAN = (7.0, 9.0, 14.0, 28.0)
 """Per level, a little low: the first trial should keep too many, since merging can go on but not back."""
 MAX_UNDERSHOOT, AIM = 0.03, 0.99
 MAX_TRIALS = 12
 MAX_STRENGTH = 1.0
+MAX_MERGED_GROWTH, MERGED_EVALUATIONS = 0.25, 6
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ def compress(
 
     Args:
         statistics: of the views that matter, from ``render.contribution``.
-        render_error: measures a candidate on the scored views; method "exgs" searches its amplification with it and takes a
-            default strength without it.
+        render_error: measures a candidate on the scored views; the amplification is searched with it. Without it method "exgs"
+            takes a default strength and method "merge" does not amplify.
         report: progress; a cancel is its exception.
 
     Raises:
@@ -236,21 +237,34 @@ def _metadata(source_count: int, kept: int, settings: CompressSettings, method: 
 
 
 class _Merging:
-    """Clouds with fewer and fewer Gaussians, by merging. Going back up starts again from the source."""
+    """Clouds with fewer and fewer Gaussians, by merging. Going back up starts again from the source.
+
+    Merging conserves what pruning loses, so amplification pays only at the extreme end: its strength is searched where there
+    is a renderer, and 0 otherwise.
+    """
 
     def __init__(self, gaussians: Gaussians, statistics: BlendStatistics, error: RenderError | None, clock: _Clock, report: Report) -> None:
-        self.total, self._clock, self._report = len(gaussians), clock, report
+        self.total, self._error, self._clock, self._report = len(gaussians), error, clock, report
         self._start: MergeState = clock.run("merge", start_merging, gaussians, statistics)
         self._latest = self._start
+        self._growth: float | None = None if error else 0.0
         self.available = len(self._start)
 
     def reduced_to(self, count: int) -> Gaussians:
         state = self._latest if count <= len(self._latest) else self._start
         self._latest = self._clock.run("merge", reduce_to, state, count, self._report)
-        return gaussians_of(self._latest)
+        cloud: Gaussians = self._clock.run("merge", gaussians_of, self._latest)
+        if self._growth is None:
+            self._growth = self._clock.run("amplify", self._search, cloud) if count < self.available else 0.0
+        return amplify(cloud, self._growth) if self._growth else cloud
+
+    def _search(self, cloud: Gaussians) -> float:
+        error = self._error
+        assert error is not None
+        return search_growth(lambda growth: error(amplify(cloud, growth)), MAX_MERGED_GROWTH, MERGED_EVALUATIONS, self._report)[0]
 
     def notes(self) -> dict[str, Any]:
-        return {}
+        return {"amplification": self._growth}
 
 
 class _Sampling:

@@ -30,7 +30,7 @@ BASIS_ONE = 32767.0
 
 @dataclass(frozen=True)
 class Steps:
-    """Rounding steps.
+    """Rounding steps; the defaults are the best found for a ratio of 100, measured on scored views of three captures.
 
     Attributes:
         position_bits: bits an axis over the contracted bounding cube, at most 20.
@@ -42,11 +42,11 @@ class Steps:
     """
 
     position_bits: int = 13
-    scale: float = 0.14
-    rotation: float = 0.03
-    opacity_levels: int = 48
-    colour: float = 0.012
-    sh: float = 0.045
+    scale: float = 0.18
+    rotation: float = 0.04
+    opacity_levels: int = 40
+    colour: float = 0.011
+    sh: float = 0.075
 
 
 NEAR_LOSSLESS = Steps(position_bits=18, scale=0.01, rotation=0.002, opacity_levels=1023, colour=1 / 1024, sh=0.004)
