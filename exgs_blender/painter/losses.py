@@ -62,12 +62,14 @@ def variance_loss(latents: Tensor) -> Tensor:
 class Step:
     """What one forward pass made; images [B, 4, H, W], latents [B, L, h, w], per-sample flags [B].
 
-    ``clean`` marks unpruned inputs, whose output must be the input.
+    ``source``, ``truth`` and ``made`` are premultiplied, ``image`` and ``rebuilt`` (before and after the autoencoder) have
+    straight colours. ``clean`` marks unpruned inputs, whose output must be the input.
     """
 
     source: Tensor
     truth: Tensor
     made: Tensor
+    image: Tensor
     rebuilt: Tensor
     latents: Tensor
     restored: Tensor
@@ -84,7 +86,7 @@ def total_loss(step: Step, weights: LossWeights) -> tuple[Tensor, dict[str, floa
         "gradient": (sample * gradient_loss(step.made, step.truth)).mean(),
         "laplacian": (sample * laplacian_loss(step.made, step.truth)).mean(),
         "latent": (step.restored - step.truth_latents).abs().mean(),
-        "reconstruction": (step.rebuilt - step.source).abs().mean(),
+        "reconstruction": (step.rebuilt - step.image).abs().mean(),
         "identity": (step.clean * _per_sample((step.made - step.source).abs())).mean(),
         "variance": variance_loss(step.latents),
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .masks import GUIDANCE
 from .pairs import U8, PairSet
-from .pipeline import GaussPainterPipeline, clamp_premultiplied, pad_to_multiple, predict_change
+from .pipeline import GaussPainterPipeline, apply_change, clamp_premultiplied, pad_to_multiple, predict_change
 
 VIEWS = 2
 """Views per size and keep ratio that a validation looks at, evenly spread."""
@@ -50,7 +50,7 @@ def validate(pipeline: GaussPainterPipeline, sets: Sequence[PairSet], window: in
     """Mean gain in dB per keep ratio (``gain_0.1``), over all (``gain``), and the worst frame's (``worst``)."""
     gains: dict[float, list[float]] = {}
     for _, ratio, source, truth, change in changes(pipeline, sets, window):
-        made = clamp_premultiplied(source + float(pipeline.config.gain) * change, source)
+        made = clamp_premultiplied(apply_change(source, float(pipeline.config.gain) * change), source)
         gains.setdefault(ratio, []).append(psnr(made, truth) - psnr(source, truth))
     everything = [g for row in gains.values() for g in row]
     means = {f"gain_{ratio:g}": float(np.mean(row)) for ratio, row in sorted(gains.items())}
@@ -66,7 +66,7 @@ def best_gain(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> tuple[
     for _, _, source, truth, change in changes(pipeline, sets):
         before = psnr(source, truth)
         for gain in GAINS:
-            rows[gain].append(psnr(clamp_premultiplied(source + gain * change, source), truth) - before)
+            rows[gain].append(psnr(clamp_premultiplied(apply_change(source, gain * change), source), truth) - before)
     table = {gain: (float(np.mean(row)), min(row)) for gain, row in rows.items()}
     harmed = {gain: sum(value < 0 for value in row) for gain, row in rows.items()}
     return min(GAINS, key=lambda gain: (harmed[gain], -table[gain][0])), table

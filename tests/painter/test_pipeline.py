@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exgs_blender.errors import ExgsError
-from exgs_blender.painter.pipeline import GaussPainterPipeline, spans
+from exgs_blender.painter.pipeline import GaussPainterPipeline, apply_change, spans, straight
 
 from .conftest import random_frame, tensors
 
@@ -84,6 +84,17 @@ def test_tiles_leave_no_seams(pipeline: GaussPainterPipeline) -> None:
     tiled = pipeline(rgb, alpha, depth, 0.1, tile=160).rgb
     assert (whole - tiled).abs().max() < 1 / 255
     assert (whole - rgb).abs().max() > 0.1
+
+
+def test_raising_alpha_brings_the_colour_along() -> None:
+    frame = torch.rand(1, 4, 5, 5) * 0.5
+    frame[:, 3] += 0.3
+    raise_alpha = torch.zeros_like(frame)
+    raise_alpha[:, 3] = 0.2
+    made = apply_change(frame, raise_alpha)
+    assert torch.allclose(made[:, :3] / made[:, 3:], frame[:, :3] / frame[:, 3:], atol=1e-6)
+    assert torch.equal(apply_change(frame, torch.zeros_like(frame)), frame)
+    assert torch.allclose(straight(made)[:, :3], straight(frame)[:, :3], atol=1e-6)
 
 
 def test_spans_cover_everything_once() -> None:

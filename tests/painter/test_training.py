@@ -16,6 +16,7 @@ from exgs_blender.cameras.trajectories import extent_of, orbit
 from exgs_blender.errors import CancelledError, ExgsError, FileError
 from exgs_blender.painter import Painter
 from exgs_blender.painter.batches import Sampling, draw, prefetch
+from exgs_blender.painter.export import Card, export
 from exgs_blender.painter.losses import LossWeights, Step, gradient_loss, importance, laplacian_loss, total_loss
 from exgs_blender.painter.pairs import PairSettings, make_pairs, open_pairs
 from exgs_blender.painter.train import SIZES, Painted, TrainSettings, learning_rate, train
@@ -101,7 +102,7 @@ def test_variation_treats_both_alike_and_keeps_colours_premultiplied(pairs: Path
 def test_losses_are_zero_for_equal_images_and_finite_for_flat_ones() -> None:
     flat = torch.full((2, 4, 16, 16), 0.3, requires_grad=True)
     z = torch.zeros(2, 3, 2, 2, requires_grad=True)
-    loss, terms = total_loss(Step(flat, flat, flat, flat, z, z, z, torch.ones(2)), LossWeights())
+    loss, terms = total_loss(Step(flat, flat, flat, flat, flat, z, z, z, torch.ones(2)), LossWeights())
     loss.backward()
     assert torch.isfinite(flat.grad).all()
     assert all(value == 0 for name, value in terms.items() if name != "variance")
@@ -177,3 +178,21 @@ def test_the_full_size_trains_by_the_same_call(pairs: Path, tmp_path: Path) -> N
 def test_bad_settings_are_named(pairs: Path, tmp_path: Path, change: dict[str, object], named: str) -> None:
     with pytest.raises(ExgsError, match=named):
         replace(settings_for(pairs, tmp_path), **change)
+
+
+def test_export_ships_the_averaged_weights_with_a_card(pairs: Path, tmp_path: Path) -> None:
+    settings = replace(settings_for(pairs, tmp_path / "run"), steps=2)
+    with pytest.raises(ExgsError, match="no training state"):
+        export(settings, tmp_path / "shipped", Card((), (), ()))
+    train(settings)
+    gain = export(settings, tmp_path / "shipped", Card(("cloud, made up",), ("cloud",), ("none",), table="a table"))
+    shipped = Painter.load(tmp_path / "shipped", "cpu")
+    assert shipped.pipeline.config.gain == gain
+    weights = load_file(tmp_path / "shipped" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float16}
+    average = load_file(tmp_path / "run" / "state.safetensors")["average.unet.conv_in.weight"]
+    assert torch.equal(weights["conv_in.weight"], average.half())
+    card = (tmp_path / "shipped" / "README.md").read_text()
+    assert "cloud, made up" in card
+    assert "2 steps" in card
+    assert "a table" in card
