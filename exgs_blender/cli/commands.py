@@ -58,7 +58,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ratio", type=_ratio, default=100.0, help="how many times smaller than the capture's PLY (default 100)")
     parser.add_argument("--cameras", default="", metavar="FILE", help="views that matter: cameras.json, transforms.json, or ours")
     parser.add_argument("--views", type=_positive, default=24, help="how many views to score (default 24)")
-    parser.add_argument("--method", default="", help="'exgs': the paper's chain; default: the best measured")
+    parser.add_argument("--method", choices=("merge", "exgs"), default="merge", help="ours (default), or the paper's chain")
 
 
 def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
@@ -131,11 +131,7 @@ def _eval(options: argparse.Namespace, terminal: Terminal) -> None:
     from ..worker import jobs
 
     result = jobs.evaluate(options.original, options.candidate, options.cameras, options.views, report=terminal.report)
-    lines = [f"  {view['name']:<24} PSNR {view['psnr']:6.2f} dB   SSIM {view['ssim']:.4f}" for view in result["views"]]
-    lines.append(
-        f"mean PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}; {result['ratio']:.1f}x smaller ({megabytes(result['bytes'])})"
-    )
-    terminal.result(result, lines)
+    terminal.result({name: value for name, value in result.items() if name != "table"}, [result["table"]])
 
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
