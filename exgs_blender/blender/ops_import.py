@@ -33,7 +33,7 @@ class ImportSplats(bpy.types.Operator, ImportHelper):
     bl_label = "Import 3D Gaussian Splats"
     bl_options = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default="*.ply;*.spz;*.sog;*.splat;*.ksplat;*.exgs;meta.json;lod-meta.json", options={"HIDDEN"})
+    filter_glob: StringProperty(default="*.ply;*.spz;*.sog;*.exgs;meta.json;lod-meta.json", options={"HIDDEN"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
     directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     up: EnumProperty(
@@ -89,8 +89,7 @@ def place(context: bpy.types.Context, path: Path, gaussians: Gaussians, keep_rat
     """Make the selected, active object of a cloud that was read from ``path``."""
     if len(gaussians) == 0:
         raise ExgsError(f"{path}: holds no Gaussians")
-    stem = path.parent.name if path.name in ("meta.json", "lod-meta.json") else path.name.split(".")[0]
-    obj = create_splat_object(context, stem or "Splats", gaussians)
+    obj = create_splat_object(context, _title(path), gaussians)
     obj.matrix_world = matrix
     obj.exgs.source_path = str(path)
     obj.exgs.keep_ratio = keep_ratio
@@ -100,6 +99,13 @@ def place(context: bpy.types.Context, path: Path, gaussians: Gaussians, keep_rat
         context.view_layer.objects.active = obj
         obj.select_set(True)
     return obj
+
+
+def _title(path: Path) -> str:
+    """What to call a capture: its file's name without the suffix, or its folder's."""
+    if path.name in ("meta.json", "lod-meta.json"):
+        return path.parent.name or "Splats"
+    return path.stem.removesuffix(".compressed") or "Splats"
 
 
 def _convert_then_import(path: Path, matrix: Matrix) -> Task:

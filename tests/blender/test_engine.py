@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from .harness import RunInBlender
 from .images import centroid, read_layers, srgb_from_linear
 
 pytestmark = pytest.mark.blender
+WEIGHTS = Path(__file__).resolve().parents[2] / "exgs_blender" / "painter" / "weights"
 
 
 def test_passes_field_of_view_border_film_instances(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
@@ -25,6 +28,17 @@ def test_passes_field_of_view_border_film_instances(blender: RunInBlender, worke
     empty = read_layers(found["empty"])
     assert not empty["Combined"].any()
     assert (empty["Depth"] == np.float32(1e10)).all()
+
+
+@pytest.mark.skipif(not any(WEIGHTS.rglob("*.safetensors")), reason="this checkout has no GaussPainter checkpoint")
+def test_restoration_changes_combined_and_nothing_else(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
+    found = blender("restored", environment=worker_environment)
+    on, off = read_layers(found["on"]), read_layers(found["off"])
+    assert on["Combined"].shape == (67, 101, 4)
+    assert np.abs(on["Combined"] - on["Unrestored"]).max() > 0.01, "restoration did nothing"
+    np.testing.assert_array_equal(off["Combined"], off["Unrestored"])
+    for name in ("Unrestored", "Mask"):
+        np.testing.assert_allclose(on[name], off[name], atol=1e-5)
 
 
 def _check_depth(splats: dict[str, np.ndarray], mesh: dict[str, np.ndarray]) -> None:

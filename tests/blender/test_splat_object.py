@@ -18,7 +18,7 @@ def test_round_trip_layout_and_edits(blender: RunInBlender) -> None:
     assert attributes.pop("radiance:base") in ("FLOAT4", "FLOAT_COLOR")
     vectors = dict.fromkeys(["position", "scale", "radiance:sh_0", "radiance:sh_1", "radiance:sh_2"], "FLOAT_VECTOR")
     assert attributes == {**vectors, "rotation": "QUATERNION"}
-    assert found["meshes"] == 0, "the mesh that a point cloud was made from stays behind"
+    assert found["unused meshes"] == 0, "the mesh that a point cloud was made from stays behind"
     assert found["keys differ"]
     assert (found["left"], found["moved"], found["sh"]) == (50, [7.0, 8.0, 9.0], 0.5)
     assert found["kept error"] == 0

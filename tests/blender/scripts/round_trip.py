@@ -41,7 +41,7 @@ def _layout() -> dict[str, Any]:
     return {
         "as expected": obj.type == expected,
         "attributes": {a.name: a.data_type for a in obj.data.attributes if obj.type == "POINTCLOUD" or a.name[0] != "."},
-        "meshes": len(bpy.data.meshes),
+        "unused meshes": sum(not mesh.users for mesh in bpy.data.meshes),
     }
 
 
