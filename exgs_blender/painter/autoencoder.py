@@ -24,7 +24,7 @@ class ResidualConv(nn.Module):
 
 
 class PainterAutoencoder(ModelMixin, ConfigMixin):
-    """RGBA 0..1 with straight colours <-> latents at 1/``factor`` of the resolution.
+    """Working images 0..1 (straight colours and coverage) <-> latents at 1/``factor`` of the resolution.
 
     At full HD this costs about a hundredth of a KL autoencoder; its own reconstruction error never reaches a frame, since the
     pipeline adds only the difference of two decodings to the input.

@@ -74,7 +74,7 @@ def card_text(settings: TrainSettings, card: Card, step: int, model: Painted, ga
         "One-step latent diffusion that repairs renders of pruned 3D Gaussian splat scenes, trained from scratch on pairs of renders. "
         "It has seen a handful of scenes and nothing else: it mends holes, seams and blur between splats; it does not invent "
         "what is gone.",
-        f"- Form: `out = x + g (D(z0) - D(z))`, one step at t = 199 without noise, on straight colours and alpha; "
+        f"- Form: `out = x + g (D(z0) - D(z))`, one step at t = 199 without noise, on straight colours and logit alpha; "
         "premultiplied RGBA in and out.\n"
         f"- Parameters: autoencoder {parameter_count(model.vae):,} (8 pixels a cell, {size.latents} channels), denoiser "
         f"{parameter_count(model.unet):,} (widths {', '.join(map(str, size.levels))}). Stored as float16.\n"

@@ -62,8 +62,8 @@ def variance_loss(latents: Tensor) -> Tensor:
 class Step:
     """What one forward pass made; images [B, 4, H, W], latents [B, L, h, w], per-sample flags [B].
 
-    ``source``, ``truth`` and ``made`` are premultiplied, ``image`` and ``rebuilt`` (before and after the autoencoder) have
-    straight colours. ``clean`` marks unpruned inputs, whose output must be the input.
+    ``source``, ``truth`` and ``made`` are premultiplied, ``image`` and ``rebuilt`` (before and after the autoencoder) are
+    working images. ``clean`` marks unpruned inputs, whose output must be the input.
     """
 
     source: Tensor

@@ -22,7 +22,7 @@ from .denoiser import make_denoiser
 from .losses import LossWeights, Step, total_loss
 from .masks import FULL_REPAIR, GUIDANCE, gate, guidance
 from .pairs import open_pairs
-from .pipeline import TIMESTEP, GaussPainterPipeline, apply_change, make_scheduler, one_step, straight
+from .pipeline import TIMESTEP, GaussPainterPipeline, apply_change, make_scheduler, one_step, working_image
 from .validate import validate
 
 Preset = Literal["tiny", "fast", "full"]
@@ -163,14 +163,14 @@ def forward(model: Painted, scheduler: object, batch: Batch, noise: Tensor, time
     source, near = batch.degraded[:, :4], batch.degraded[:, 4:]
     alpha = source[:, 3:]
     masks = guidance(alpha, near, batch.keep, model.vae.factor)
-    image = straight(source)
+    image = working_image(source)
     latents = model.vae.encode(image)
     restored, _ = one_step(model.vae, model.unet, scheduler, latents, masks, timesteps, noise * noisy.view(-1, 1, 1, 1))
     after, before = model.vae.decode(torch.cat([restored, latents])).chunk(2)
     # The gate's ramp is open here, for unpruned inputs too: they must come out unchanged without its help.
     weight = gate(alpha, torch.full_like(batch.keep, FULL_REPAIR), model.vae.factor)
     with torch.no_grad():
-        truth_latents = model.vae.encode(straight(batch.truth))
+        truth_latents = model.vae.encode(working_image(batch.truth))
     made = apply_change(source, weight * (after - before))
     return Step(source, batch.truth, made, image, before, latents, restored, truth_latents, batch.clean)
 

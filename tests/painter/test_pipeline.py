@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exgs_blender.errors import ExgsError
-from exgs_blender.painter.pipeline import GaussPainterPipeline, apply_change, spans, straight
+from exgs_blender.painter.pipeline import GaussPainterPipeline, apply_change, spans, working_image
 
 from .conftest import random_frame, tensors
 
@@ -87,14 +87,24 @@ def test_tiles_leave_no_seams(pipeline: GaussPainterPipeline) -> None:
 
 
 def test_raising_alpha_brings_the_colour_along() -> None:
-    frame = torch.rand(1, 4, 5, 5) * 0.5
+    frame = torch.rand(1, 4, 5, 5) * 0.2
     frame[:, 3] += 0.3
-    raise_alpha = torch.zeros_like(frame)
-    raise_alpha[:, 3] = 0.2
-    made = apply_change(frame, raise_alpha)
+    more = torch.zeros_like(frame)
+    more[:, 3] = 0.2
+    made = apply_change(frame, more)
     assert torch.allclose(made[:, :3] / made[:, 3:], frame[:, :3] / frame[:, 3:], atol=1e-6)
+    assert torch.allclose(working_image(made), working_image(frame) + more, atol=1e-5)
     assert torch.equal(apply_change(frame, torch.zeros_like(frame)), frame)
-    assert torch.allclose(straight(made)[:, :3], straight(frame)[:, :3], atol=1e-6)
+
+
+def test_empty_and_full_hardly_move() -> None:
+    alpha = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3)
+    frame = torch.cat([alpha.expand(1, 3, 1, 3) * 0.5, alpha], dim=1)
+    change = torch.zeros_like(frame)
+    change[:, 3] = 0.1
+    moved = (apply_change(frame, change) - frame)[0, 3, 0]
+    assert moved[1] > 0.2
+    assert moved[[0, 2]].abs().max() < 0.01
 
 
 def test_spans_cover_everything_once() -> None:
