@@ -102,7 +102,7 @@ def table(report: dict[str, Any]) -> str:
         f"{report['processor']}; numba {report['numba']}, {report['threading_layer']}; load average before the run {report['load']}. "
         "Made by `python benchmarks/rasterizer.py --results`, which defines the terms.",
         "",
-        f"First use compiles for {report['compile_s']} s (or loads the cache on disk).",
+        f"Kernels ready after {report['compile_s']} s, from numba's cache on disk where there is one.",
         "",
         "| view | blended pairs | M blended/s/core, blend stage | M computed/s/core | M blended/s/core, whole frame "
         f"| frame, 1 thread (CPU ms) | frame, {report['threads']} threads (ms) |",
