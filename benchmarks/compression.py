@@ -5,7 +5,7 @@
                                     [--pictures FOLDER]
 
 A scene is a folder of ``EXGS_DATA/scenes`` (default ``../shared/data`` beside the repository) or any splat file. Scenes with
-``cameras.json`` and ``cameras_test.json`` are scored on 24 of the former without the latter, and judged on the latter; others on
+``cameras.json`` and ``cameras_test.json`` are scored on the former without the latter, and judged on the latter; others on
 generated orbits. Prints a table and writes ``benchmarks/out/compression.json`` and ``.md``; ``--record`` also writes them to
 ``benchmarks/results``.
 """
@@ -25,7 +25,7 @@ import numpy as np
 
 from exgs_blender.cameras import Cameras, read_cameras
 from exgs_blender.evaluate.compare import compare, render_error_for
-from exgs_blender.evaluate.held_out import TRAIN_COUNT, held_out_views, scoring_size, training_views
+from exgs_blender.evaluate.held_out import held_out_views, judging_size, scoring_views, training_views
 from exgs_blender.evaluate.metrics import judged
 from exgs_blender.formats import registry
 from exgs_blender.render.contribution import blend_statistics
@@ -136,8 +136,7 @@ def load(scene: str) -> tuple[Gaussians, Cameras, Cameras]:
         return cloud, training_views(cloud), held_out_views(cloud)
     cameras, judge = read_cameras(folder / "cameras.json"), read_cameras(folder / "cameras_test.json")
     left = [i for i, name in enumerate(cameras.names) if name not in set(judge.names)]
-    picked = np.unique(np.linspace(0, len(left) - 1, min(TRAIN_COUNT, len(left))).round().astype(int))
-    return cloud, scoring_size(cameras.select([left[i] for i in picked])), scoring_size(judge)
+    return cloud, scoring_views(cameras.select(left)), judging_size(judge)
 
 
 def table(rows: list[Row]) -> str:

@@ -13,7 +13,9 @@ from ..splats.activation import opacity_from_logit, scale_from_log
 EVERY = 8
 """Every eighth camera of a file judges, as INRIA's split does (indices 0, 8, 16, ...)."""
 TRAIN_COUNT, HELD_OUT_COUNT = 24, 6
-MIN_WIDTH = 400
+FILE_TRAIN_COUNT = 96
+"""Photos of a room overlap little: with 24 of 84 a fifth of snowmiku was seen by none, and a judge's view lost a wall (18 dB)."""
+MIN_WIDTH, JUDGE_WIDTH = 400, 640
 TRAIN_SIZE = HELD_OUT_SIZE = (480, 360)
 DISTANCES = (2.2, 1.5)
 """Radii of the generated orbits; nearer ones see what no artist frames and cost the rest dearly."""
@@ -22,17 +24,16 @@ HELD_OUT_PHASE = 0.37
 INSIDE_FOV = 75.0
 
 
-def training_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int = TRAIN_COUNT, up: Axis = "-y") -> Cameras:
-    """``count`` views to score (and to search amplification) on.
+def training_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Axis = "-y") -> Cameras:
+    """Views to score on; a few of them also measure amplification.
 
-    From ``cameras`` (all but every eighth, evenly picked, images at least 400 px wide) where given; generated otherwise: orbits at
-    two distances, or outward views from the inside where the cloud surrounds its middle.
+    From ``cameras`` where given: all but every eighth, at most ``count`` (96) evenly picked, images 400 px wide. Else ``count`` (24)
+    generated ones: orbits at two distances, or outward views from the inside where the cloud surrounds its middle.
     """
     if cameras is not None:
         left = [i for i in range(len(cameras)) if i % EVERY or len(cameras) == 1]
-        picked = np.unique(np.linspace(0, len(left) - 1, min(count, len(left))).round().astype(int))
-        return scoring_size(cameras.select([left[i] for i in picked]))
-    return _generated(gaussians, count, 0.0, TRAIN_SIZE, up)
+        return scoring_views(cameras.select(left), count)
+    return _generated(gaussians, TRAIN_COUNT if count is None else count, 0.0, TRAIN_SIZE, up)
 
 
 def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Axis = "-y") -> Cameras:
@@ -44,7 +45,7 @@ def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: 
         mine = np.arange(0, len(cameras), EVERY)
         if count is not None and count < len(mine):
             mine = mine[np.unique(np.linspace(0, len(mine) - 1, count).round().astype(int))]
-        return scoring_size(cameras.select(mine))
+        return judging_size(cameras.select(mine))
     return _generated(gaussians, count or HELD_OUT_COUNT, HELD_OUT_PHASE, HELD_OUT_SIZE, up)
 
 
@@ -118,12 +119,19 @@ def _inside_out(extent: Extent, count: int, phase: float, width: int, height: in
     return looking_at(eyes, eyes + direction, extent.up, width, height, INSIDE_FOV)
 
 
-def scoring_size(cameras: Cameras) -> Cameras:
-    """Views of 640 px on the long side where the file's are larger, but at least 400 px wide: enough to score and to judge on, and fast."""
+def scoring_views(cameras: Cameras, count: int | None = None) -> Cameras:
+    """At most ``count`` (96) of the views, evenly picked, with images 400 px wide: coverage matters more than resolution."""
+    count = FILE_TRAIN_COUNT if count is None else count
+    picked = np.unique(np.linspace(0, len(cameras) - 1, min(count, len(cameras))).round().astype(int))
+    return _with_width(cameras.select(picked), MIN_WIDTH)
+
+
+def judging_size(cameras: Cameras) -> Cameras:
+    """The views with images 640 px wide."""
+    return _with_width(cameras, JUDGE_WIDTH)
+
+
+def _with_width(cameras: Cameras, narrowest: int) -> Cameras:
+    """Resized (keeping each image's shape where all are alike) so that the narrowest image is ``narrowest`` pixels wide."""
     longest = int(np.maximum(cameras.widths, cameras.heights).max())
-    narrowest = int(cameras.widths.min())
-    if longest > 640 and narrowest * 640 / longest >= MIN_WIDTH:
-        return cameras.resized(640)
-    if narrowest < MIN_WIDTH or longest > 640:
-        return cameras.resized(round(MIN_WIDTH * longest / narrowest))
-    return cameras
+    return cameras.resized(round(narrowest * longest / int(cameras.widths.min())))

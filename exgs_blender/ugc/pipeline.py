@@ -27,7 +27,7 @@ Method = Literal["merge", "exgs"]
 
 EXTREME = Steps(position_bits=11, scale=0.2, rotation=0.06, opacity_levels=32, colour=0.014, sh=0.15)
 BALANCED = Steps()
-FINE = Steps(position_bits=14, scale=0.07, rotation=0.015, opacity_levels=128, colour=0.005, sh=0.02)
+FINE = Steps(position_bits=14, scale=0.09, rotation=0.018, opacity_levels=112, colour=0.0055, sh=0.03)
 LEVELS = (EXTREME, BALANCED, FINE, NEAR_LOSSLESS)
 LEVEL_FROM_RATIO = (400.0, 30.0, 8.0)
 """Ratios from which on the levels of the same index are tried first."""

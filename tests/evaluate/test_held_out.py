@@ -48,6 +48,7 @@ def test_cameras_of_a_file_are_split(data_dir: Path) -> None:
     cameras = read_cameras(data_dir / "cameras" / "mipnerf360-bicycle.json")
     train, judge = training_views(random_gaussians(10), cameras, 24), held_out_views(random_gaussians(10), cameras)
     assert len(train) == 24
+    assert len(training_views(random_gaussians(10), cameras)) == min(96, len(cameras) - len(judge))
     assert len(judge) == -(-len(cameras) // 8)
     assert not set(train.names) & set(judge.names)
     assert train.widths.min() >= 400
