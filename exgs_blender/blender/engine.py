@@ -159,11 +159,11 @@ CLASSES = (ExgsRenderEngine,)
 
 def _shared_panels() -> list[Any]:
     """Blender's own property panels that make sense for any renderer."""
-    unfit = {"VIEWLAYER_PT_filter", "VIEWLAYER_PT_layer_passes", "RENDER_PT_eevee_performance", "RENDER_PT_simplify"}
+    unfit = ("filter", "layer_passes", "eevee", "simplify", "freestyle", "gpencil", "grease")
     return [
         panel
         for panel in bpy.types.Panel.__subclasses__()
-        if "BLENDER_RENDER" in getattr(panel, "COMPAT_ENGINES", ()) and panel.__name__ not in unfit
+        if "BLENDER_RENDER" in getattr(panel, "COMPAT_ENGINES", ()) and not any(word in panel.__name__.lower() for word in unfit)
     ]
 
 

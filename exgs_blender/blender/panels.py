@@ -22,6 +22,7 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     """The settings of the ExGS engine; a splat scene shows those of the scene that it belongs to."""
     settings = (scene.exgs.source_scene or scene).exgs
     layout.use_property_split = True
+    layout.use_property_decorate = False
     layout.prop(settings, "restore")
     strength = layout.column()
     strength.enabled = settings.restore
@@ -57,6 +58,7 @@ class CompressPanel(_Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.exgs
         layout.use_property_split = True
+        layout.use_property_decorate = False
         layout.prop(settings, "ratio")
         layout.prop(settings, "views")
         layout.prop(settings, "replace_original")

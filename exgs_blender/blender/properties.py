@@ -8,6 +8,9 @@ from bpy.props import BoolProperty, BoolVectorProperty, CollectionProperty, Enum
 
 from ..worker.protocol import RenderSettings
 
+NOT_ANIMATED: set[str] = set()
+"""The engine reads the settings once a frame from the original scene, where keyframes would not show."""
+
 RAY_FLAGS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow")
 """Ray visibility of an object, in the order in which :class:`HiddenObject` keeps it."""
 
@@ -23,12 +26,14 @@ class SceneProperties(bpy.types.PropertyGroup):
     """``scene.exgs``"""
 
     restore: BoolProperty(
+        options=NOT_ANIMATED,
         name="Restore",
         default=True,
         description="Repair each frame with GaussPainter: closes holes and softens the spots that compression leaves. "
         "Off shows the splats exactly as they are stored",
     )
     restore_strength: FloatProperty(
+        options=NOT_ANIMATED,
         name="Strength",
         default=1.0,
         min=0.0,
@@ -37,6 +42,7 @@ class SceneProperties(bpy.types.PropertyGroup):
         description="How much of the repair is mixed into the picture: 0 leaves it as it is, 1 takes the whole repair",
     )
     rasterize_mode: EnumProperty(
+        options=NOT_ANIMATED,
         name="Footprint",
         items=[
             ("classic", "Classic", "As most captures were trained. Thin splats grow brighter when seen from far away"),
@@ -49,6 +55,7 @@ class SceneProperties(bpy.types.PropertyGroup):
         description="How splats that are smaller than a pixel are drawn",
     )
     ratio: FloatProperty(
+        options=NOT_ANIMATED,
         name="Ratio",
         default=100.0,
         min=2.0,
@@ -57,6 +64,7 @@ class SceneProperties(bpy.types.PropertyGroup):
         description="How many times smaller the file becomes. A higher ratio keeps fewer splats, so fine detail turns soft",
     )
     views: EnumProperty(
+        options=NOT_ANIMATED,
         name="Views",
         items=[
             ("EVERYWHERE", "Everywhere", "Keep what matters from all around the capture"),
@@ -69,6 +77,7 @@ class SceneProperties(bpy.types.PropertyGroup):
         description="From where the compressed capture has to look good",
     )
     replace_original: BoolProperty(
+        options=NOT_ANIMATED,
         name="Show Result",
         default=True,
         description="Import the compressed capture in the original's place when it is ready, and hide the original",
