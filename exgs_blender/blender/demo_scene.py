@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..cameras import Cameras, read_cameras
 from ..cameras.conventions import lens_from_K, matrix_world_from_cam_from_world
 from ..errors import ExgsError
 from ..worker.protocol import Done, Failed, Progress, encode
+from .render_session import SESSION
 
 CYCLES_SAMPLES = 24
 
@@ -174,6 +176,8 @@ def _render_frames(scene: bpy.types.Scene, frames: int) -> None:
         bpy.ops.render.render(animation=True)
     finally:
         bpy.app.handlers.render_write.remove(written)
+    if SESSION.failures:  # Blender goes on after a failed frame; a demo must not
+        raise ExgsError(SESSION.failures[0])
 
 
 def _report(stage: str, fraction: float) -> None:
@@ -182,7 +186,7 @@ def _report(stage: str, fraction: float) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one step; the last line is Done or Failed."""
-    steps = {"builtin": builtin, "flythrough": flythrough, "video": video}
+    steps: dict[str, Callable[..., dict[str, Any]]] = {"builtin": builtin, "flythrough": flythrough, "video": video}
     try:
         message: Done | Failed = Done(steps[arguments[0]](**json.loads(arguments[1])))
     except (ExgsError, RuntimeError) as error:  # bpy's operators raise RuntimeError with their report

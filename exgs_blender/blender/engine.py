@@ -93,6 +93,7 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
     def _fail(self, message: str, window: Window) -> dict[str, F32]:
         """Tell the user in one line; the picture is magenta and in front of everything."""
         line = f"ExGS: {' '.join(message.split())}"
+        SESSION.failures.append(line)
         self.update_stats("", line)
         self.report({"ERROR"}, line)
         shape = (window.height, window.width)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class RenderSession:
         self._server: RenderServer | None = None
         self._python: Path | None = None
         self._clouds: dict[str, Gaussians] = {}
+        self.failures: deque[str] = deque(maxlen=20)
+        """One line per frame that failed, oldest first: an animation render goes on after one."""
 
     def visible_splats(self, depsgraph: bpy.types.Depsgraph) -> tuple[list[Placed], float]:
         """Every visible splat object and instance of an evaluated scene, and the share of splats that compression kept.
