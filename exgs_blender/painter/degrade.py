@@ -8,9 +8,17 @@ import numpy as np
 from ..cameras import Cameras
 from ..progress import Report
 from ..splats import BlendStatistics, Gaussians
-from ..ugc.amplify import amplify, local_loss, search_growth
+from ..ugc.amplify import RenderError, amplify, local_loss, search_growth
 from ..ugc.merge import MergeState, gaussians_of, reduce_to, start_merging
-from ..ugc.pipeline import FIRST_BYTES_PER_GAUSSIAN, LEVEL_FROM_RATIO, LEVELS, MAX_STRENGTH, Method
+from ..ugc.pipeline import (
+    FIRST_BYTES_PER_GAUSSIAN,
+    LEVEL_FROM_RATIO,
+    LEVELS,
+    MAX_MERGED_GROWTH,
+    MAX_STRENGTH,
+    MERGED_EVALUATIONS,
+    Method,
+)
 from ..ugc.prune import voxel_sample
 from ..ugc.quantise import Steps, dequantise, quantise
 from ..ugc.score import paper_score
@@ -49,31 +57,40 @@ class Compressor:
             self._statistics = blend_statistics(scene, views, report=report)
         count = max(int(keep_ratio * len(scene)), 1)
         if self.method == "merge":
-            pruned = self._merged(scene, self._statistics, count, report)
+            pruned = self._merged(scene, self._statistics, views, count, report)
         else:
             pruned = _sampled(scene, self._statistics, views, count, report)
         return dequantise(quantise(pruned, rounding_for(scene, keep_ratio)))
 
-    def _merged(self, scene: Gaussians, statistics: BlendStatistics, count: int, report: Report) -> Gaussians:
+    def _merged(self, scene: Gaussians, statistics: BlendStatistics, views: Cameras, count: int, report: Report) -> Gaussians:
         if self._state is None or len(self._state) < count:
             self._state = start_merging(scene, statistics)
         self._state = reduce_to(self._state, count, report)
-        return gaussians_of(self._state)
+        cloud = gaussians_of(self._state)
+        error = _error_on_few(scene, views)
+        growth, _ = search_growth(lambda g: error(amplify(cloud, g)), MAX_MERGED_GROWTH, MERGED_EVALUATIONS, report)
+        return amplify(cloud, growth)
 
 
 def _sampled(scene: Gaussians, statistics: BlendStatistics, views: Cameras, count: int, report: Report) -> Gaussians:
-    """Voxel sampling, then the amplification that errs least on a few small views."""
+    """Voxel sampling, then the amplification that errs least."""
+    kept = voxel_sample(scene.means, paper_score(statistics, scene.opacities), count)
+    survivors = scene.select(kept)
+    loss = local_loss(scene.means, statistics.weight_sum, kept)
+    error = _error_on_few(scene, views)
+    strength, _ = search_growth(lambda s: error(amplify(survivors, s * loss)), MAX_STRENGTH, report=report)
+    return amplify(survivors, strength * loss)
+
+
+def _error_on_few(scene: Gaussians, views: Cameras) -> RenderError:
+    """Mean squared error of a candidate against the scene on a few small views."""
     from ..render.rasterize import rasterize_all
 
     few = views.select(np.linspace(0, len(views) - 1, min(SEARCH_VIEWS, len(views))).round().astype(int)).resized(SEARCH_LONG_SIDE)
     truth = [frame.rgb for frame in rasterize_all(scene, few)]
-    kept = voxel_sample(scene.means, paper_score(statistics, scene.opacities), count)
-    survivors = scene.select(kept)
-    loss = local_loss(scene.means, statistics.weight_sum, kept)
 
-    def error(strength: float) -> float:
-        frames = rasterize_all(amplify(survivors, strength * loss), few)
+    def error(candidate: Gaussians) -> float:
+        frames = rasterize_all(candidate, few)
         return float(np.mean([np.square(frame.rgb - t).mean() for frame, t in zip(frames, truth, strict=True)]))
 
-    strength, _ = search_growth(error, MAX_STRENGTH, report=report)
-    return amplify(survivors, strength * loss)
+    return error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A finished training run -> a checkpoint to ship: averaged weights in half precision, the gain, the model card."""
+"""A finished training run -> a checkpoint to ship: averaged weights in half precision, the trust, the model card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .checkpoint import load_state
 from .denoiser import parameter_count
 from .pairs import open_pairs
 from .train import SIZES, Painted, TrainSettings, pipeline_of
-from .validate import best_gain
+from .validate import Trust, choose_trust
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Card:
 
     Attributes:
         scenes: one line for each training scene: name, origin, licence.
-        validation: one line for each scene that chose the gain.
+        validation: one line for each scene that chose the trust.
         held_out: one line for each scene that only the final table has seen.
         remarks: sentences about what was done that the settings do not tell.
         table: measured results, Markdown.
@@ -37,8 +37,8 @@ class Card:
     table: str = ""
 
 
-def export(settings: TrainSettings, folder: Path, card: Card) -> float:
-    """Write the run's averaged model to ``folder``; returns the gain that the validation scenes chose.
+def export(settings: TrainSettings, folder: Path, card: Card) -> list[Trust]:
+    """Write the run's averaged model to ``folder``; returns the trust that the validation scenes chose.
 
     Raises:
         ExgsError: the run has no state yet, or no validation scenes.
@@ -48,26 +48,26 @@ def export(settings: TrainSettings, folder: Path, card: Card) -> float:
     if step == 0:
         raise ExgsError(f"{settings.out}: no training state here; train first")
     if not settings.validation:
-        raise ExgsError("export: 'validation' is empty, expected scenes that were not trained on, to choose the gain")
-    # Rounded first, so that the gain is chosen for the weights that are shipped.
+        raise ExgsError("export: 'validation' is empty, expected scenes that were not trained on, to choose the trust")
+    # Rounded first, so that the trust is chosen for the weights that are shipped.
     average.to(torch.float16).to(torch.float32)
     average.eval()
     pipeline = pipeline_of(average)
-    gain, gains = best_gain(pipeline, [open_pairs(pairs) for pairs in settings.validation])
-    pipeline.register_to_config(gain=gain)
+    trust = choose_trust(pipeline, [open_pairs(pairs) for pairs in settings.validation])
+    pipeline.register_to_config(trust=[[row.keep, row.factor] for row in trust])
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder)
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)
     with atomic_path(folder / "README.md") as part:
-        part.write_text(card_text(settings, card, step, average, gain, gains), encoding="utf-8")
-    return gain
+        part.write_text(card_text(settings, card, step, average, trust), encoding="utf-8")
+    return trust
 
 
-def card_text(settings: TrainSettings, card: Card, step: int, model: Painted, gain: float, gains: dict[float, tuple[float, float]]) -> str:
+def card_text(settings: TrainSettings, card: Card, step: int, model: Painted, trust: Sequence[Trust]) -> str:
     """The model card, Markdown."""
     size = SIZES[settings.preset]
-    trials = ", ".join(f"{g:g}: {mean:+.2f} / {worst:+.2f}" for g, (mean, worst) in gains.items())
+    trials = ", ".join(f"{row.factor:g} at {100 * row.keep:g} % ({row.mean:+.2f} / {row.worst:+.2f})" for row in trust)
     weights = ", ".join(f"{name} {value:g}" for name, value in asdict(settings.weights).items())
     parts = [
         f"# GaussPainter, size '{settings.preset}'",
@@ -82,10 +82,9 @@ def card_text(settings: TrainSettings, card: Card, step: int, model: Painted, ga
         f"seed {settings.seed}, {100 * settings.noise_share:g} % of the samples with noise at t in 1 to 400, "
         f"{100 * settings.clean_share:g} % unpruned.\n"
         f"- Losses: {weights}.\n"
-        f"- Gain on the predicted change: {gain:g}, chosen on the validation scenes (gain: mean / worst dB over all "
-        f"keep ratios: {trials}).",
+        f"- Factor on the predicted change, chosen on the validation scenes (mean / worst dB there): {trials}.",
         "## Scenes\n\nTrained on:\n\n" + _lines(card.scenes),
-        "Validated on (curves, gain; never trained on):\n\n" + _lines(card.validation),
+        "Validated on (curves, factor; never trained on):\n\n" + _lines(card.validation),
         "Held out (only in the table below):\n\n" + _lines(card.held_out),
         _lines(card.remarks),
         card.table,

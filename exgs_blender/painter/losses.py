@@ -22,6 +22,7 @@ class LossWeights:
     gradient: float = 0.5
     laplacian: float = 0.1
     latent: float = 0.1
+    coverage: float = 0.5
     reconstruction: float = 0.5
     identity: float = 1.0
     variance: float = 0.01
@@ -62,8 +63,9 @@ def variance_loss(latents: Tensor) -> Tensor:
 class Step:
     """What one forward pass made; images [B, 4, H, W], latents [B, L, h, w], per-sample flags [B].
 
-    ``source``, ``truth`` and ``made`` are premultiplied, ``image`` and ``rebuilt`` (before and after the autoencoder) are
-    working images. ``clean`` marks unpruned inputs, whose output must be the input.
+    ``source``, ``truth`` and ``made`` are premultiplied; ``image`` and ``truth_image``, ``rebuilt`` and ``decoded`` (the
+    autoencoder's, of the source and of the denoised latents) are working images. ``clean`` marks unpruned inputs, whose
+    output must be the input.
     """
 
     source: Tensor
@@ -71,6 +73,8 @@ class Step:
     made: Tensor
     image: Tensor
     rebuilt: Tensor
+    decoded: Tensor
+    truth_image: Tensor
     latents: Tensor
     restored: Tensor
     truth_latents: Tensor
@@ -86,6 +90,7 @@ def total_loss(step: Step, weights: LossWeights) -> tuple[Tensor, dict[str, floa
         "gradient": (sample * gradient_loss(step.made, step.truth)).mean(),
         "laplacian": (sample * laplacian_loss(step.made, step.truth)).mean(),
         "latent": (step.restored - step.truth_latents).abs().mean(),
+        "coverage": (step.decoded[:, 3] - step.truth_image[:, 3]).abs().mean(),
         "reconstruction": (step.rebuilt - step.image).abs().mean(),
         "identity": (step.clean * _per_sample((step.made - step.source).abs())).mean(),
         "variance": variance_loss(step.latents),

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.utils import BaseOutput
@@ -31,7 +33,7 @@ TILE_HALO = 192
 
 @dataclass
 class RestoredFrame(BaseOutput):  # type: ignore[misc]
-    """rgb [B, 3, H, W] premultiplied, alpha [B, 1, H, W], gate [B, 1, H, W] (how much change was allowed), float32."""
+    """rgb [B, 3, H, W] premultiplied, alpha [B, 1, H, W], gate [B, 1, H, W] (share of the change that was used), float32."""
 
     rgb: Tensor
     alpha: Tensor
@@ -75,7 +77,8 @@ class GaussPainterPipeline(DiffusionPipeline):
         unet: LocalUNet2DModel (or one that takes latents and guidance and predicts the change of the latents).
         scheduler: holds the noise schedule.
         timestep: the step of deployment.
-        gain: factor on the predicted change, chosen on validation scenes (1 = as predicted).
+        trust: (keep ratio, factor on the predicted change) pairs, keep ratios ascending; linear in the logarithm between them,
+            constant beyond them. Chosen on validation scenes; a factor of 1 takes the prediction as it is.
     """
 
     vae: PainterAutoencoder
@@ -83,11 +86,16 @@ class GaussPainterPipeline(DiffusionPipeline):
     scheduler: DDIMScheduler
 
     def __init__(
-        self, vae: PainterAutoencoder, unet: LocalUNet2DModel, scheduler: DDIMScheduler, timestep: int = TIMESTEP, gain: float = 1.0
+        self,
+        vae: PainterAutoencoder,
+        unet: LocalUNet2DModel,
+        scheduler: DDIMScheduler,
+        timestep: int = TIMESTEP,
+        trust: Sequence[Sequence[float]] = ((1.0, 1.0),),
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
-        self.register_to_config(timestep=timestep, gain=gain)
+        self.register_to_config(timestep=timestep, trust=[[float(keep), float(factor)] for keep, factor in trust])
 
     @torch.inference_mode()
     def __call__(
@@ -124,7 +132,8 @@ class GaussPainterPipeline(DiffusionPipeline):
         frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
         nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
         change, weight = self._change(frame, nearness, keep.to(device, torch.float32), tile)
-        out = clamp_premultiplied(apply_change(frame, strength * float(self.config.gain) * weight * change), frame)
+        weight = weight * trust_at(self.config.trust, keep).to(device).view(-1, 1, 1, 1)
+        out = clamp_premultiplied(apply_change(frame, strength * weight * change), frame)
         if not return_dict:
             return out[:, :3], out[:, 3:], weight
         return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
@@ -193,6 +202,12 @@ def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:
     alpha = image[:, 3:].clamp(0, 1)
     rgb = torch.minimum(image[:, :3].clamp_min(0), torch.maximum(alpha, source[:, :3]))
     return torch.cat([rgb, alpha], dim=1)
+
+
+def trust_at(trust: Sequence[Sequence[float]], keep: Tensor) -> Tensor:
+    """[B] factors for the keep ratios [B] from (keep ratio, factor) pairs; see GaussPainterPipeline."""
+    ratios, factors = zip(*trust, strict=True)
+    return torch.from_numpy(np.interp(np.log(keep.cpu().numpy()), np.log(ratios), factors).astype(np.float32))
 
 
 def pad_to_multiple(image: Tensor, block: int) -> Tensor:

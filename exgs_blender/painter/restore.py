@@ -115,7 +115,7 @@ def load_pipeline(folder: Path) -> GaussPainterPipeline:
         vae = _load_part(PainterAutoencoder, folder / "vae")
         unet = _load_part(LocalUNet2DModel, folder / "unet")
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-        made = GaussPainterPipeline(vae, unet, scheduler, timestep=int(config["timestep"]), gain=float(config["gain"]))
+        made = GaussPainterPipeline(vae, unet, scheduler, timestep=int(config["timestep"]), trust=config["trust"])
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FileError(folder, f"the GaussPainter checkpoint cannot be loaded ({reason})", HINT) from error

@@ -51,7 +51,7 @@ class TrainSettings:
     """One training run.
 
     Attributes:
-        pairs: folders of training pairs; validation: folders of scenes never trained on, for the curves and the gain.
+        pairs: folders of training pairs; validation: folders of scenes never trained on, for the curves.
         out: folder for ``state.safetensors``, ``curves.csv`` and ``model/``, the pipeline with averaged weights.
         preset: size of the model.
         steps: the learning rate warms up, stays, and falls to zero over the last ``cooldown`` of these steps.
@@ -71,7 +71,7 @@ class TrainSettings:
     crop: int = 64
     learning_rate: float = 6e-4
     warmup: int = 200
-    cooldown: float = 0.3
+    cooldown: float = 0.4
     noise_share: float = 0.15
     clean_share: float = 0.08
     average: float = 0.998
@@ -169,10 +169,11 @@ def forward(model: Painted, scheduler: object, batch: Batch, noise: Tensor, time
     after, before = model.vae.decode(torch.cat([restored, latents])).chunk(2)
     # The gate's ramp is open here, for unpruned inputs too: they must come out unchanged without its help.
     weight = gate(alpha, torch.full_like(batch.keep, FULL_REPAIR), model.vae.factor)
+    truth_image = working_image(batch.truth)
     with torch.no_grad():
-        truth_latents = model.vae.encode(working_image(batch.truth))
+        truth_latents = model.vae.encode(truth_image)
     made = apply_change(source, weight * (after - before))
-    return Step(source, batch.truth, made, image, before, latents, restored, truth_latents, batch.clean)
+    return Step(source, batch.truth, made, image, before, after, truth_image, latents, restored, truth_latents, batch.clean)
 
 
 def _update(

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PSNR of pairs before and after restoration, and the gain that validation scenes ask for."""
+"""PSNR of pairs before and after restoration, and how far validation scenes trust the predicted change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,10 +15,14 @@ from .pairs import U8, PairSet
 from .pipeline import GaussPainterPipeline, apply_change, clamp_premultiplied, pad_to_multiple, predict_change
 
 VIEWS = 2
-"""Views per size and keep ratio that a validation looks at, evenly spread."""
+"""Views per size and keep ratio that the curves look at, evenly spread."""
 WINDOW = 256
-"""Side of the middle of a frame that the curves look at; the gain is chosen on whole frames."""
-GAINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
+"""Side of the middle of a frame that the curves look at."""
+TRUST_VIEWS = 4
+"""Views per size and keep ratio that choose the trust, whole frames."""
+FACTORS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+HARM = -0.01
+"""A frame that loses more dB than this counts as harmed."""
 
 
 def psnr(made: Tensor, truth: Tensor) -> float:
@@ -28,16 +33,16 @@ def psnr(made: Tensor, truth: Tensor) -> float:
 
 @torch.inference_mode()
 def changes(
-    pipeline: GaussPainterPipeline, sets: Sequence[PairSet], window: int | None = None
+    pipeline: GaussPainterPipeline, sets: Sequence[PairSet], views: int, window: int | None = None
 ) -> Iterator[tuple[str, float, Tensor, Tensor, Tensor]]:
-    """(scene, nominal ratio, input, truth, gated change before the gain) of every view looked at; images [1, 4, H, W]."""
+    """(scene, nominal ratio, input, truth, gated change without trust) of every view looked at; images [1, 4, H, W]."""
     vae, unet = pipeline.vae, pipeline.unet
     assert int(unet.config.in_channels) == int(vae.config.latent_channels) + len(GUIDANCE)
     for pairs in sets:
         for group in pairs.groups:
-            views = np.unique(np.linspace(0, len(group[1.0]) - 1, VIEWS).round().astype(int))
+            picked = np.unique(np.linspace(0, len(group[1.0]) - 1, views).round().astype(int))
             for ratio in pairs.ratios:
-                for view in views:
+                for view in picked:
                     source, truth = (_image(group[r][view], window).to(vae.device) for r in (ratio, 1.0))
                     padded = pad_to_multiple(source, vae.factor * unet.stride)
                     keep = torch.tensor([pairs.kept[ratio]], device=vae.device)
@@ -46,30 +51,53 @@ def changes(
                     yield pairs.name, ratio, source[:, :4], truth[:, :4], (weight * change)[..., :height, :width]
 
 
-def validate(pipeline: GaussPainterPipeline, sets: Sequence[PairSet], window: int | None = WINDOW) -> dict[str, float]:
-    """Mean gain in dB per keep ratio (``gain_0.1``), over all (``gain``), and the worst frame's (``worst``)."""
+def validate(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> dict[str, float]:
+    """Mean gain in dB per keep ratio (``gain_0.1``), over all (``gain``), and the worst frame's (``worst``), at full trust."""
     gains: dict[float, list[float]] = {}
-    for _, ratio, source, truth, change in changes(pipeline, sets, window):
-        made = clamp_premultiplied(apply_change(source, float(pipeline.config.gain) * change), source)
-        gains.setdefault(ratio, []).append(psnr(made, truth) - psnr(source, truth))
+    for _, ratio, source, truth, change in changes(pipeline, sets, VIEWS, WINDOW):
+        gains.setdefault(ratio, []).append(_improvement(source, truth, change))
     everything = [g for row in gains.values() for g in row]
     means = {f"gain_{ratio:g}": float(np.mean(row)) for ratio, row in sorted(gains.items())}
     return {"gain": float(np.mean(everything)), "worst": min(everything), **means}
 
 
-def best_gain(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> tuple[float, dict[float, tuple[float, float]]]:
-    """The factor of ``GAINS`` with the best mean PSNR among those with the fewest harmed frames, and (mean, worst) of each.
+@dataclass(frozen=True)
+class Trust:
+    """The factor chosen for a keep ratio, and what it did to the validation frames: mean and worst dB, share harmed."""
 
-    ``sets`` must be validation scenes: neither trained on nor reported on.
+    keep: float
+    factor: float
+    mean: float
+    worst: float
+    harmed: float
+
+
+def choose_trust(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> list[Trust]:
+    """For each keep ratio the factor that harms the fewest frames, among those the one with the best mean.
+
+    ``sets`` must be validation scenes: neither trained on nor reported on. Never rises with the keep ratio: a lightly pruned
+    scene is trusted no more than a heavily pruned one.
     """
-    rows: dict[float, list[float]] = {gain: [] for gain in GAINS}
-    for _, _, source, truth, change in changes(pipeline, sets):
-        before = psnr(source, truth)
-        for gain in GAINS:
-            rows[gain].append(psnr(clamp_premultiplied(apply_change(source, gain * change), source), truth) - before)
-    table = {gain: (float(np.mean(row)), min(row)) for gain, row in rows.items()}
-    harmed = {gain: sum(value < 0 for value in row) for gain, row in rows.items()}
-    return min(GAINS, key=lambda gain: (harmed[gain], -table[gain][0])), table
+    rows: dict[float, dict[float, list[float]]] = {}
+    for _, ratio, source, truth, change in changes(pipeline, sets, TRUST_VIEWS):
+        row = rows.setdefault(ratio, {factor: [] for factor in FACTORS})
+        for factor in FACTORS:
+            row[factor].append(_improvement(source, truth, factor * change))
+    chosen, limit = [], max(FACTORS)
+    for ratio in sorted(rows):
+        table = [_trust(ratio, factor, gains) for factor, gains in rows[ratio].items() if factor <= limit]
+        chosen.append(min(table, key=lambda t: (t.harmed, -t.mean)))
+        limit = chosen[-1].factor
+    return chosen
+
+
+def _trust(ratio: float, factor: float, gains: list[float]) -> Trust:
+    return Trust(ratio, factor, float(np.mean(gains)), min(gains), float(np.mean(np.array(gains) < HARM)))
+
+
+def _improvement(source: Tensor, truth: Tensor, change: Tensor) -> float:
+    """dB that a change of the working image gains."""
+    return psnr(clamp_premultiplied(apply_change(source, change), source), truth) - psnr(source, truth)
 
 
 def _image(stored: U8, window: int | None) -> Tensor:

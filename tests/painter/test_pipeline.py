@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exgs_blender.errors import ExgsError
-from exgs_blender.painter.pipeline import GaussPainterPipeline, apply_change, spans, working_image
+from exgs_blender.painter.pipeline import GaussPainterPipeline, apply_change, spans, trust_at, working_image
 
 from .conftest import random_frame, tensors
 
@@ -107,6 +107,17 @@ def test_empty_and_full_hardly_move() -> None:
     assert moved[[0, 2]].abs().max() < 0.01
 
 
+def test_trust_is_interpolated_in_the_logarithm_of_the_keep_ratio(pipeline: GaussPainterPipeline) -> None:
+    table = [[0.01, 1.0], [0.1, 0.5], [0.5, 0.0]]
+    assert trust_at(table, torch.tensor([0.001, 0.01, 10**-1.5, 0.1, 0.5, 0.9])).tolist() == pytest.approx(
+        [1, 1, 0.75, 0.5, 0, 0], abs=1e-6
+    )
+    frame = tensors(random_frame(32, 32))
+    full = pipeline(*frame, 0.1).gate
+    pipeline.register_to_config(trust=table)
+    assert torch.allclose(pipeline(*frame, 0.1).gate, 0.5 * full)
+
+
 def test_spans_cover_everything_once() -> None:
     pieces = spans(1088, 512, 32)
     assert [inner for inner, _ in pieces] == [(0, 512), (512, 1024), (1024, 1088)]
@@ -118,12 +129,12 @@ def test_saves_and_loads_offline_bit_for_bit(pipeline: GaussPainterPipeline, tmp
         raise AssertionError("loading a checkpoint must not use the network")
 
     frame = tensors(random_frame(48, 48))
-    pipeline.register_to_config(gain=0.85)
+    pipeline.register_to_config(trust=[[0.01, 0.9], [0.5, 0.25]])
     pipeline.save_pretrained(tmp_path)
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
     monkeypatch.setattr(socket.socket, "connect", refuse)
     loaded = GaussPainterPipeline.from_pretrained(tmp_path, local_files_only=True)
-    assert loaded.config.gain == 0.85
+    assert loaded.config.trust == [[0.01, 0.9], [0.5, 0.25]]
     assert torch.equal(loaded(*frame, 0.1).rgb, pipeline(*frame, 0.1).rgb)
 
 

@@ -20,7 +20,7 @@ from exgs_blender.painter.export import Card, export
 from exgs_blender.painter.losses import LossWeights, Step, gradient_loss, importance, laplacian_loss, total_loss
 from exgs_blender.painter.pairs import PairSettings, make_pairs, open_pairs
 from exgs_blender.painter.train import SIZES, Painted, TrainSettings, learning_rate, train
-from exgs_blender.painter.validate import best_gain, validate
+from exgs_blender.painter.validate import choose_trust, validate
 from exgs_blender.progress import Report
 from exgs_blender.splats import Gaussians
 
@@ -102,7 +102,7 @@ def test_variation_treats_both_alike_and_keeps_colours_premultiplied(pairs: Path
 def test_losses_are_zero_for_equal_images_and_finite_for_flat_ones() -> None:
     flat = torch.full((2, 4, 16, 16), 0.3, requires_grad=True)
     z = torch.zeros(2, 3, 2, 2, requires_grad=True)
-    loss, terms = total_loss(Step(flat, flat, flat, flat, flat, z, z, z, torch.ones(2)), LossWeights())
+    loss, terms = total_loss(Step(flat, flat, flat, flat, flat, flat, flat, z, z, z, torch.ones(2)), LossWeights())
     loss.backward()
     assert torch.isfinite(flat.grad).all()
     assert all(value == 0 for name, value in terms.items() if name != "variance")
@@ -164,9 +164,10 @@ def test_training_learns_the_pairs(pairs: Path, tmp_path: Path) -> None:
     settings = replace(settings_for(pairs, tmp_path), steps=90, batch=6, learning_rate=3e-3, average=0.9, validate_every=1000)
     painter = Painter.load(train(settings), "cpu")
     assert validate(painter.pipeline, [open_pairs(pairs)])["gain_0.1"] > 0.1
-    gain, table = best_gain(painter.pipeline, [open_pairs(pairs)])
-    assert gain in table
-    assert table[gain][0] > 0
+    trust = choose_trust(painter.pipeline, [open_pairs(pairs)])
+    assert [row.keep for row in trust] == [0.1, 0.5]
+    assert trust[0].mean > 0
+    assert trust[0].factor >= trust[1].factor
 
 
 def test_the_full_size_trains_by_the_same_call(pairs: Path, tmp_path: Path) -> None:
@@ -185,9 +186,9 @@ def test_export_ships_the_averaged_weights_with_a_card(pairs: Path, tmp_path: Pa
     with pytest.raises(ExgsError, match="no training state"):
         export(settings, tmp_path / "shipped", Card((), (), ()))
     train(settings)
-    gain = export(settings, tmp_path / "shipped", Card(("cloud, made up",), ("cloud",), ("none",), table="a table"))
+    trust = export(settings, tmp_path / "shipped", Card(("cloud, made up",), ("cloud",), ("none",), table="a table"))
     shipped = Painter.load(tmp_path / "shipped", "cpu")
-    assert shipped.pipeline.config.gain == gain
+    assert shipped.pipeline.config.trust == [[row.keep, row.factor] for row in trust]
     weights = load_file(tmp_path / "shipped" / "unet" / "diffusion_pytorch_model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float16}
     average = load_file(tmp_path / "run" / "state.safetensors")["average.unet.conv_in.weight"]
