@@ -44,6 +44,16 @@ def install(folder: Path, interpreter: str, packages: list[str]) -> Path:
     return python
 
 
+def warm_up(python: Path) -> None:
+    """Compile the CPU rasterizer once, so that the first frame does not wait for it."""
+    stamp = MAIN / "exgs-warm"
+    if not stamp.exists():
+        print("ExGS: compiling the CPU rasterizer (once, under a minute) ...", flush=True)
+        code = "from exgs_blender.render.cpu_backend import warm_up; warm_up()"
+        if subprocess.run([str(python), "-c", code], cwd=ROOT, check=False).returncode == 0:
+            stamp.touch()
+
+
 def python_313() -> str | None:
     """An interpreter of version 3.13, on the path or kept by pyenv."""
     candidates = [shutil.which("python3.13")]
@@ -87,6 +97,7 @@ def main(arguments: list[str]) -> int:
     except subprocess.CalledProcessError as error:
         print(f"ExGS: the environment could not be made ({error}); see pip's message above", file=sys.stderr)
         return 1
+    warm_up(python)
     environment = {**os.environ, "EXGS_PYTHON": str(python)}
     command, rest = arguments[0], arguments[1:]
     if command == "setup":
