@@ -18,7 +18,7 @@ Render = Callable[[PreparedScene, View, RasterizeMode, "int | None"], Frame]
 
 
 def rasterize(
-    scene: Scene,
+    scene: Scene | PreparedScene,
     cameras: Cameras,
     index: int = 0,
     *,
@@ -29,7 +29,8 @@ def rasterize(
     """Render view ``index`` of ``cameras``.
 
     Args:
-        scene: a cloud, an object or several objects, which are sorted together.
+        scene: a cloud, an object or several objects, which are sorted together; or what ``prepare`` made of them, which
+            saves about the time of a frame where a scene is rendered again and again.
         backend: "auto" takes gsplat where there is a CUDA device, else the CPU.
         rasterize_mode: "antialiased" lowers the opacity of splats that the low-pass filter widens (Mip-Splatting).
         threads: at most so many CPU threads; None for all that numba has.
@@ -39,11 +40,11 @@ def rasterize(
         MissingDependencyError: the chosen backend's package is missing.
     """
     render, chosen = _renderer(backend)
-    return _named(render(prepare(scene), view_of(cameras, index), _checked(rasterize_mode), threads), chosen)
+    return _named(render(_prepared(scene), view_of(cameras, index), _checked(rasterize_mode), threads), chosen)
 
 
 def rasterize_all(
-    scene: Scene,
+    scene: Scene | PreparedScene,
     cameras: Cameras,
     *,
     backend: BackendChoice = "auto",
@@ -57,7 +58,7 @@ def rasterize_all(
     """
     render, chosen = _renderer(backend)
     mode = _checked(rasterize_mode)
-    prepared = prepare(scene)
+    prepared = _prepared(scene)
     for index in track(range(len(cameras)), "rendering", report):
         yield _named(render(prepared, view_of(cameras, index), mode, threads), chosen)
 
@@ -106,6 +107,10 @@ def _renderer(choice: BackendChoice) -> tuple[Render, Backend]:
     from . import cpu_backend
 
     return cpu_backend.render, chosen
+
+
+def _prepared(scene: Scene | PreparedScene) -> PreparedScene:
+    return scene if isinstance(scene, PreparedScene) else prepare(scene)
 
 
 def _checked(mode: RasterizeMode) -> RasterizeMode:

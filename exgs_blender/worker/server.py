@@ -20,6 +20,7 @@ import numpy as np
 from ..cameras import Cameras
 from ..errors import CancelledError, ExgsError
 from ..render.frame import Frame
+from ..render.prepared import PreparedScene, prepare
 from ..render.rasterize import rasterize
 from ..sequence.finish import rgba_linear
 from ..sequence.restorer import Restorer
@@ -39,6 +40,8 @@ class Server:
         self._channel = channel
         self._clouds: dict[str, Gaussians] = {}
         self._restorer = Restorer()
+        self._scene: tuple[str, PreparedScene] | None = None
+        """The last scene made ready, with the objects that it was made of: a camera move alone changes nothing in it."""
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one request; errors become a "failed" reply."""
@@ -62,11 +65,9 @@ class Server:
 
     def _render(self, request: dict[str, Any]) -> dict[str, Any]:
         settings = RenderSettings(**request["settings"])
-        wanted = {item["key"] for item in request["objects"]}
-        self._clouds = {key: cloud for key, cloud in self._clouds.items() if key in wanted}
-        scene = [SplatObject(self._clouds[item["key"]], np.array(item["world_from_object"])) for item in request["objects"]]
         cameras = camera_from_json(request["camera"])
         start = time.perf_counter()
+        scene = self._prepared(request["objects"])
         frame = rasterize(scene, cameras, backend=settings.backend, rasterize_mode=settings.rasterize_mode)  # type: ignore[arg-type]
         rasterized = time.perf_counter()
         self._channel.check_cancelled()
@@ -77,6 +78,16 @@ class Server:
         done = time.perf_counter()
         seconds = {"rasterize": rasterized - start, "restore": painted - rasterized, "finish": done - painted}
         return {"backend": f"{frame.backend.name}: {frame.backend.reason}", "seconds": seconds}
+
+    def _prepared(self, objects: list[dict[str, Any]]) -> PreparedScene:
+        """The objects of a request, ready to render; clouds that it does not name are forgotten."""
+        made_of = json.dumps(objects)
+        if self._scene is None or self._scene[0] != made_of:
+            wanted = {item["key"] for item in objects}
+            self._clouds = {key: cloud for key, cloud in self._clouds.items() if key in wanted}
+            placed = [SplatObject(self._clouds[item["key"]], np.array(item["world_from_object"])) for item in objects]
+            self._scene = (made_of, prepare(placed))
+        return self._scene[1]
 
 
 def _write(path: Path, cameras: Cameras, frame: Frame, restored: Frame) -> None:
