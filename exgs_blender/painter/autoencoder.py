@@ -17,6 +17,8 @@ class ResidualConv(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)  # starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.conv2(F.silu(self.conv1(F.silu(x))))
@@ -38,7 +40,7 @@ class PainterAutoencoder(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, in_channels: int = 4, latent_channels: int = 64, factor: int = 8, width: int = 128, detail: int = 16) -> None:
+    def __init__(self, in_channels: int = 4, latent_channels: int = 48, factor: int = 4, width: int = 64, detail: int = 32) -> None:
         super().__init__()
         self.unpatch = nn.Conv2d(in_channels * factor**2, width, 1)
         self.encoder = nn.Sequential(ResidualConv(width), nn.Conv2d(width, latent_channels, 1))
@@ -59,7 +61,7 @@ class PainterAutoencoder(ModelMixin, ConfigMixin):
     def decode(self, latents: Tensor) -> Tensor:
         """[B, L, h, w] -> image [B, C, h * factor, w * factor], nominally 0..1, not clamped."""
         half = F.pixel_shuffle(self.patch(self.decoder(latents)), self.factor // 2)
-        # The linear path and the activated one share their weights' budget: half of the detail channels pass unchanged.
+        # Half of the detail channels pass unchanged, enough to carry every pixel of the cell.
         linear, curved = half.chunk(2, dim=1)
         image = F.pixel_shuffle(self.finish(torch.cat([linear, F.silu(curved)], dim=1)), 2)
         return image * 0.5 + 0.5

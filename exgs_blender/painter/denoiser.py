@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The denoiser: diffusers' UNet2DModel with normalisation that looks at one pixel's channels only."""
+"""The denoiser: diffusers' UNet2DModel without normalisation over the picture."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 # DiffusionPipeline.from_pretrained looks the base class ModelMixin up in the module that defines a part.
-__all__ = ["LocalUNet2DModel", "ModelMixin", "PixelNorm", "make_denoiser", "parameter_count"]
+__all__ = ["ChannelAffine", "LocalUNet2DModel", "ModelMixin", "make_denoiser", "parameter_count"]
+
+DAMPING = 0.2
+"""What the second convolution of every residual block is multiplied with before training."""
 
 _unet_init = inspect.unwrap(UNet2DModel.__init__)
 
 
-class PixelNorm(nn.Module):
-    """RMS normalisation over the channels of each pixel, with a scale and a bias (parameters as in GroupNorm).
+class ChannelAffine(nn.Module):
+    """A scale and a bias per channel in the place of GroupNorm (parameters as in GroupNorm), without any statistics.
 
-    GroupNorm averages over the whole picture: a crop, a tile and a frame would be restored differently, and what enters on
-    one side of a shot would change the other. The large epsilon keeps empty regions from being amplified to noise.
+    GroupNorm averages over the whole picture: a crop, a tile and a frame would be restored differently, and what enters on one
+    side of a shot would change the other. Normalising each pixel over its channels was tried, and failed: the residual stream
+    grew a constant beside which the picture vanished. Residual blocks that start small (DAMPING) keep the depth trainable instead.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-2) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = torch.rsqrt(x.square().mean(dim=1, keepdim=True) + self.eps)
-        return torch.addcmul(self.bias.view(1, -1, 1, 1), x * scale, self.weight.view(1, -1, 1, 1))
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), x, self.weight.view(1, -1, 1, 1))
 
 
 class LocalUNet2DModel(UNet2DModel):
-    """UNet2DModel (same arguments) with PixelNorm for GroupNorm: without attention, an output pixel depends on a
+    """UNet2DModel (same arguments) with ChannelAffine for GroupNorm: without attention, an output pixel depends on a
     neighbourhood alone, so a crop is restored as the frame is.
 
     The last convolution starts at zero: an untrained denoiser predicts no change.
@@ -49,6 +52,10 @@ class LocalUNet2DModel(UNet2DModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         _unet_init(self, *args, **kwargs)
         replace_group_norms(self)
+        for module in self.modules():
+            if isinstance(module, ResnetBlock2D):
+                with torch.no_grad():
+                    module.conv2.weight.mul_(DAMPING)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
 
@@ -73,10 +80,10 @@ def make_denoiser(in_channels: int, out_channels: int, widths: tuple[int, ...], 
 
 
 def replace_group_norms(module: nn.Module) -> None:
-    """Put a PixelNorm in the place of every GroupNorm below ``module``."""
+    """Put a ChannelAffine in the place of every GroupNorm below ``module``."""
     for name, child in module.named_children():
         if isinstance(child, nn.GroupNorm):
-            setattr(module, name, PixelNorm(child.num_channels))
+            setattr(module, name, ChannelAffine(child.num_channels))
         else:
             replace_group_norms(child)
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 GUIDANCE = ("hole_mean", "hole_max", "nearness", "pruning")
 """The guidance channels in order; a checkpoint's denoiser takes latents and then these."""
 
-SUPPORT_RADIUS = 2
-"""Latent cells around covered pixels that may be painted; farther into the empty background nothing changes."""
+SUPPORT_RADIUS = 16
+"""Pixels around covered ones that may be painted; farther into the empty background nothing changes."""
 COVERED = 1 / 255
 FULL_PRUNING = 1e-2
 """The keep ratio at which the pruning channel is 1; it grows with the logarithm, up to MAX_PRUNING."""
@@ -69,11 +69,12 @@ def guidance(alpha: Tensor, nearness: Tensor, keep_ratio: Tensor, factor: int) -
 def gate(alpha: Tensor, keep_ratio: Tensor, factor: int) -> Tensor:
     """How much of the predicted change reaches each pixel: [B, 1, H, W] in 0..1.
 
-    The product of a support (1 within about SUPPORT_RADIUS cells of any coverage, falling linearly to 0 over one cell) and
+    The product of a support (1 within SUPPORT_RADIUS pixels of any coverage, falling linearly to 0 over one cell) and
     of a ramp in the keep ratio: exactly 0 at 100 %, where nothing was taken away, and 1 from FULL_REPAIR down.
     """
     covered = (F.max_pool2d(alpha, factor) > COVERED).to(alpha.dtype)
-    support = F.max_pool2d(covered, 2 * SUPPORT_RADIUS + 1, stride=1, padding=SUPPORT_RADIUS)
+    cells = -(-SUPPORT_RADIUS // factor)
+    support = F.max_pool2d(covered, 2 * cells + 1, stride=1, padding=cells)
     smooth = F.interpolate(support, scale_factor=float(factor), mode="bilinear", align_corners=False)
     ramp = (torch.log(keep_ratio.clamp(1e-6, 1.0)) / math.log(FULL_REPAIR)).clamp(0.0, 1.0)
     return smooth * ramp.view(-1, 1, 1, 1).to(alpha.dtype)

@@ -24,7 +24,7 @@ TIMESTEP = 199
 """The one step of deployment, with zero noise (as Difix3D+ and SD-Turbo derivatives do)."""
 LEAST_COVER = 0.1
 """Straight colours are premultiplied ones over at least this alpha: fainter coverage would only amplify noise."""
-EMPTY = 1 / 255
+EMPTY = 0.02
 """Alphas below this, and above one minus this, count as empty and full."""
 LOGIT_SPAN = 2 * math.log(1 / EMPTY - 1)
 TILE_HALO = 192

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from .batches import Batch, Sampling, draw, prefetch
 from .checkpoint import load_state, save_state
 from .curves import Curves
 from .denoiser import make_denoiser
-from .losses import LossWeights, Step, total_loss
+from .losses import LossWeights, Step, total_loss, variance_loss
 from .masks import FULL_REPAIR, GUIDANCE, gate, guidance
 from .pairs import open_pairs
 from .pipeline import TIMESTEP, GaussPainterPipeline, apply_change, make_scheduler, one_step, working_image
@@ -27,22 +27,24 @@ from .validate import validate
 
 Preset = Literal["tiny", "fast", "full"]
 NOISE_STEPS = (1, 400)
+ALONE_FACTOR = 3.0
 
 
 @dataclass(frozen=True)
 class Size:
-    """Widths of the model: latents, autoencoder, denoiser levels, blocks per level."""
+    """Widths of the model: latents, autoencoder, denoiser levels, blocks per level; pixels per latent cell."""
 
     latents: int
     width: int
     levels: tuple[int, ...]
     layers: int
+    factor: int
 
 
 SIZES: dict[str, Size] = {
-    "tiny": Size(8, 16, (16, 16), 1),
-    "fast": Size(64, 96, (64, 96, 128), 1),
-    "full": Size(96, 192, (128, 256, 384), 2),
+    "tiny": Size(8, 16, (16, 16), 1, 8),
+    "fast": Size(48, 64, (48, 64, 96), 1, 4),
+    "full": Size(64, 96, (128, 256, 384), 2, 4),
 }
 
 
@@ -56,6 +58,7 @@ class TrainSettings:
         preset: size of the model.
         steps: the learning rate warms up, stays, and falls to zero over the last ``cooldown`` of these steps.
         batch, crop: samples per step and their side in pixels (a multiple of 32).
+        alone: first steps, in which the autoencoder learns alone to reproduce what it sees, at ALONE_FACTOR times the rate.
         noise_share: share of the samples that see noise at a random timestep; the rest is as deployed.
         average: factor of the exponential moving average of the weights.
         time_limit: stop after so many seconds with a checkpoint, to go on later; 0 for no limit.
@@ -69,10 +72,11 @@ class TrainSettings:
     steps: int = 20_000
     batch: int = 8
     crop: int = 64
-    learning_rate: float = 6e-4
+    learning_rate: float = 8e-4
     warmup: int = 200
     cooldown: float = 0.4
-    noise_share: float = 0.15
+    alone: int = 400
+    noise_share: float = 0.1
     clean_share: float = 0.08
     average: float = 0.998
     seed: int = 0
@@ -98,7 +102,7 @@ class Painted(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         size = SIZES[preset]
-        self.vae = PainterAutoencoder(latent_channels=size.latents, width=size.width)
+        self.vae = PainterAutoencoder(latent_channels=size.latents, width=size.width, factor=size.factor)
         self.unet = make_denoiser(size.latents + len(GUIDANCE), size.latents, size.levels, size.layers)
 
 
@@ -148,7 +152,7 @@ def train(settings: TrainSettings, report: Report = silent) -> Path:
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
     """Warm-up, constant, then a linear fall to zero; the fall starts late, so a run can be prolonged before it."""
-    warm = min((step + 1) / max(settings.warmup, 1), 1.0)
+    warm = min((step + 1) / max(settings.warmup, 1), 1.0) * (ALONE_FACTOR if step < settings.alone else 1.0)
     falling = max(settings.steps * settings.cooldown, 1.0)
     return settings.learning_rate * warm * min((settings.steps - step) / falling, 1.0)
 
@@ -173,7 +177,16 @@ def forward(model: Painted, scheduler: object, batch: Batch, noise: Tensor, time
     with torch.no_grad():
         truth_latents = model.vae.encode(truth_image)
     made = apply_change(source, weight * (after - before))
-    return Step(source, batch.truth, made, image, before, after, truth_image, latents, restored, truth_latents, batch.clean)
+    return Step(source, batch.truth, made, image, before, after, truth_image, latents, restored, truth_latents, batch.clean, noisy)
+
+
+def autoencoder_loss(model: Painted, batch: Batch, weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
+    """How well the autoencoder reproduces both sides of the pairs; the terms have the names of ``total_loss``."""
+    image = torch.cat([working_image(batch.degraded[:, :4]), working_image(batch.truth)])
+    latents = model.vae.encode(image)
+    rebuilt, spread = (model.vae.decode(latents) - image).abs().mean(), variance_loss(latents)
+    terms = dict.fromkeys(asdict(weights), 0.0) | {"reconstruction": float(rebuilt.detach()), "variance": float(spread.detach())}
+    return weights.reconstruction * rebuilt + weights.variance * spread, terms
 
 
 def _update(
@@ -189,7 +202,10 @@ def _update(
     shape = (len(batch.keep), int(model.vae.config.latent_channels), cells, cells)
     noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        loss, terms = total_loss(forward(model, scheduler, batch, noise, timesteps, noisy), settings.weights)
+        if step < settings.alone:
+            loss, terms = autoencoder_loss(model, batch, settings.weights)
+        else:
+            loss, terms = total_loss(forward(model, scheduler, batch, noise, timesteps, noisy), settings.weights)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     size = nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -63,8 +63,8 @@ def test_odd_sizes_stay_in_place(pipeline: GaussPainterPipeline) -> None:
     small = pipeline(rgb[cut], alpha[cut], depth[cut], 0.1)
     inner = (..., slice(0, 40), slice(0, 40))
     assert small.rgb.shape[-2:] == (352, 372)
-    assert torch.allclose(small.rgb[inner], large.rgb[inner], atol=1e-5)
-    assert (small.rgb[inner] - rgb[inner]).abs().mean() > 0.01
+    assert torch.allclose(small.rgb[inner], large.rgb[inner], atol=1e-4)
+    assert (small.rgb[inner] - rgb[inner]).abs().mean() > 0.005
 
 
 def test_a_shift_by_whole_blocks_shifts_the_result(pipeline: GaussPainterPipeline) -> None:
@@ -103,8 +103,8 @@ def test_empty_and_full_hardly_move() -> None:
     change = torch.zeros_like(frame)
     change[:, 3] = 0.1
     moved = (apply_change(frame, change) - frame)[0, 3, 0]
-    assert moved[1] > 0.2
-    assert moved[[0, 2]].abs().max() < 0.01
+    assert moved[1] > 0.15
+    assert moved[[0, 2]].abs().max() < 0.03
 
 
 def test_trust_is_interpolated_in_the_logarithm_of_the_keep_ratio(pipeline: GaussPainterPipeline) -> None:

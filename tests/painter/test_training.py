@@ -43,18 +43,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_for(pairs: Path, out: Path) -> TrainSettings:
-    return TrainSettings(
-        pairs=(pairs,),
-        validation=(pairs,),
-        out=out,
-        preset="tiny",
-        steps=6,
-        batch=4,
-        crop=32,
-        checkpoint_every=2,
-        validate_every=3,
-        warmup=2,
-    )
+    base = TrainSettings(pairs=(pairs,), validation=(pairs,), out=out, preset="tiny", steps=6, batch=4, crop=32)
+    return replace(base, alone=1, warmup=2, checkpoint_every=2, validate_every=3)
 
 
 def test_pairs_hold_the_same_views_before_and_after(pairs: Path) -> None:
@@ -102,7 +92,7 @@ def test_variation_treats_both_alike_and_keeps_colours_premultiplied(pairs: Path
 def test_losses_are_zero_for_equal_images_and_finite_for_flat_ones() -> None:
     flat = torch.full((2, 4, 16, 16), 0.3, requires_grad=True)
     z = torch.zeros(2, 3, 2, 2, requires_grad=True)
-    loss, terms = total_loss(Step(flat, flat, flat, flat, flat, flat, flat, z, z, z, torch.ones(2)), LossWeights())
+    loss, terms = total_loss(Step(flat, flat, flat, flat, flat, flat, flat, z, z, z, torch.ones(2), torch.zeros(2)), LossWeights())
     loss.backward()
     assert torch.isfinite(flat.grad).all()
     assert all(value == 0 for name, value in terms.items() if name != "variance")
@@ -111,11 +101,11 @@ def test_losses_are_zero_for_equal_images_and_finite_for_flat_ones() -> None:
     assert (laplacian_loss(other + 0.2, other) < 1e-6).all()
     assert (laplacian_loss(other, flat) > 0.1).all()
     weights = importance(other, torch.stack([other[0], other[1] + 0.03]))
-    assert weights.tolist() == pytest.approx([4.0, 1.0])
+    assert weights.tolist() == pytest.approx([2.0, 1.0])
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
-    settings = TrainSettings(pairs=(Path("x"),), out=Path("y"), steps=1000, warmup=100, cooldown=0.3, learning_rate=1.0)
+    settings = TrainSettings(pairs=(Path("x"),), out=Path("y"), steps=1000, warmup=100, alone=0, cooldown=0.3, learning_rate=1.0)
     rates = [learning_rate(settings, step) for step in (0, 99, 500, 850, 999)]
     assert rates == pytest.approx([0.01, 1.0, 1.0, 0.5, 1 / 300])
 
