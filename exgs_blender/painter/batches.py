@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..splats.gaussians import F32
+from .masks import UNTOUCHED
 from .pairs import U8, PairSet
 
 TRIES = 4
@@ -21,26 +22,24 @@ LEAST_COVERAGE = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """degraded [B, 5, S, S] (premultiplied RGBA, nearness), truth [B, 4, S, S], keep [B], clean [B] (1: nothing was pruned)."""
+    """degraded [B, 5, S, S] (premultiplied RGBA, nearness), truth [B, 4, S, S], keep [B]."""
 
     degraded: Tensor
     truth: Tensor
     keep: Tensor
-    clean: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        moved = (t.to(device, non_blocking=True) for t in (self.degraded, self.truth, self.keep, self.clean))
+        moved = (t.to(device, non_blocking=True) for t in (self.degraded, self.truth, self.keep))
         return Batch(*moved)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How batches are drawn: ``clean_share`` of the samples are unpruned inputs."""
+    """How batches are drawn."""
 
     batch: int
     crop: int
     seed: int
-    clean_share: float = 0.08
 
 
 def draw(sets: Sequence[PairSet], sampling: Sampling, step: int) -> Batch:
@@ -48,8 +47,8 @@ def draw(sets: Sequence[PairSet], sampling: Sampling, step: int) -> Batch:
     rng = np.random.default_rng([sampling.seed, step])
     rows = [_sample(sets[int(rng.integers(len(sets)))], sampling, rng) for _ in range(sampling.batch)]
     degraded, truth = (np.stack([row[i] for row in rows]) for i in (0, 1))
-    keep, clean = (np.array([row[i] for row in rows], np.float32) for i in (2, 3))
-    return Batch(*(torch.from_numpy(a) for a in (degraded, truth, keep, clean)))
+    keep = np.array([row[2] for row in rows], np.float32)
+    return Batch(*(torch.from_numpy(a) for a in (degraded, truth, keep)))
 
 
 def prefetch(make: Callable[[int], Batch], first: int, stop: int, workers: int) -> Iterator[tuple[int, Batch]]:
@@ -67,13 +66,13 @@ def prefetch(make: Callable[[int], Batch], first: int, stop: int, workers: int) 
             yield step, waiting.pop(0).result()
 
 
-def _sample(pairs: PairSet, sampling: Sampling, rng: np.random.Generator) -> tuple[F32, F32, float, float]:
+def _sample(pairs: PairSet, sampling: Sampling, rng: np.random.Generator) -> tuple[F32, F32, float]:
     group = pairs.groups[int(rng.integers(len(pairs.groups)))]
-    clean = rng.random() < sampling.clean_share
-    ratio = 1.0 if clean else pairs.ratios[int(rng.integers(len(pairs.ratios)))]
+    repaired = [ratio for ratio in pairs.ratios if ratio < UNTOUCHED]
+    ratio = repaired[int(rng.integers(len(repaired)))]
     degraded, truth = _crop(group[ratio], group[1.0], sampling.crop, rng)
     source, target = _vary(degraded.astype(np.float32) / 255, truth[..., :4].astype(np.float32) / 255, rng)
-    return source, target, pairs.kept[ratio], float(clean)
+    return source, target, pairs.kept[ratio]
 
 
 def _crop(degraded: U8, truth: U8, size: int, rng: np.random.Generator) -> tuple[U8, U8]:

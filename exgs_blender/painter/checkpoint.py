@@ -14,8 +14,7 @@ from ..atomic import atomic_path
 from ..errors import FileError
 
 STATE = "state.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-"""What AdamW remembers of a parameter; one that joined later has its own count of steps."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def save_state(folder: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
@@ -48,9 +47,8 @@ def load_state(folder: Path, model: nn.Module, average: nn.Module, optimiser: to
             module.load_state_dict({name: tensors[f"{prefix}.{name}"] for name in module.state_dict()})
         for name, parameter in model.named_parameters():
             if f"{MOMENTS[0]}.{name}" in tensors:
-                first, second, count = (tensors[f"{kind}.{name}"] for kind in MOMENTS)
-                kept = {"exp_avg": _like(first, parameter), "exp_avg_sq": _like(second, parameter)}
-                optimiser.state[parameter] = {"step": count.to(parameter.device), **kept}
+                moments = {kind: _like(tensors[f"{kind}.{name}"], parameter) for kind in MOMENTS}
+                optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise FileError(path, f"no training state of this model ({' '.join(str(error).split())[:160]})", hint) from error
     return step

@@ -74,13 +74,11 @@ def card_text(settings: TrainSettings, card: Card, step: int, model: Painted, tr
         "One-step latent diffusion that repairs renders of pruned 3D Gaussian splat scenes, trained from scratch on pairs of renders. "
         "It has seen a handful of scenes and nothing else: it mends holes, seams and blur between splats; it does not invent "
         "what is gone.",
-        f"- Form: `out = x + g (D(z0) - D(z))`, one step at t = 199 without noise, on straight colours and logit alpha; "
-        "premultiplied RGBA in and out.\n"
-        f"- Parameters: autoencoder {parameter_count(model.vae):,} (8 pixels a cell, {size.latents} channels), denoiser "
+        f"- Form: `out = x + g (D(z0) - D(z))`, one step at t = 199 without noise; premultiplied RGBA in and out.\n"
+        f"- Parameters: autoencoder {parameter_count(model.vae):,} ({size.factor} pixels a cell, {size.latents} channels), denoiser "
         f"{parameter_count(model.unet):,} (widths {', '.join(map(str, size.levels))}). Stored as float16.\n"
         f"- Training: {step:,} steps, batch {settings.batch}, crops of {settings.crop} pixels, AdamW at {settings.learning_rate:g}, "
-        f"seed {settings.seed}, {100 * settings.noise_share:g} % of the samples with noise at t in 1 to 400, "
-        f"{100 * settings.clean_share:g} % unpruned.\n"
+        f"seed {settings.seed}, {100 * settings.noise_share:g} % of the samples with noise at t in 1 to 400.\n"
         f"- Losses: {weights}.\n"
         f"- Factor on the predicted change, chosen on the validation scenes (mean / worst dB there): {trials}.",
         "## Scenes\n\nTrained on:\n\n" + _lines(card.scenes),

@@ -18,8 +18,8 @@ COVERED = 1 / 255
 FULL_PRUNING = 1e-2
 """The keep ratio at which the pruning channel is 1; it grows with the logarithm, up to MAX_PRUNING."""
 MAX_PRUNING = 1.5
-FULL_REPAIR = 0.25
-"""Keep ratio from which down the whole predicted change is used."""
+FULL_REPAIR, UNTOUCHED = 0.2, 0.5
+"""Keep ratios: from the first down the whole predicted change is used, from the second up none."""
 
 
 def nearness_from_depth(depth: Tensor, alpha: Tensor) -> Tensor:
@@ -70,11 +70,15 @@ def gate(alpha: Tensor, keep_ratio: Tensor, factor: int) -> Tensor:
     """How much of the predicted change reaches each pixel: [B, 1, H, W] in 0..1.
 
     The product of a support (1 within SUPPORT_RADIUS pixels of any coverage, falling linearly to 0 over one cell) and
-    of a ramp in the keep ratio: exactly 0 at 100 %, where nothing was taken away, and 1 from FULL_REPAIR down.
+    of :func:`repair_level`.
     """
     covered = (F.max_pool2d(alpha, factor) > COVERED).to(alpha.dtype)
     cells = -(-SUPPORT_RADIUS // factor)
     support = F.max_pool2d(covered, 2 * cells + 1, stride=1, padding=cells)
     smooth = F.interpolate(support, scale_factor=float(factor), mode="bilinear", align_corners=False)
-    ramp = (torch.log(keep_ratio.clamp(1e-6, 1.0)) / math.log(FULL_REPAIR)).clamp(0.0, 1.0)
-    return smooth * ramp.view(-1, 1, 1, 1).to(alpha.dtype)
+    return smooth * repair_level(keep_ratio).view(-1, 1, 1, 1).to(alpha.dtype)
+
+
+def repair_level(keep_ratio: Tensor) -> Tensor:
+    """[B] keep ratios -> how much to repair: exactly 0 from UNTOUCHED up, 1 from FULL_REPAIR down, linear in the logarithm between."""
+    return (torch.log(keep_ratio.clamp(1e-6, 1.0) / UNTOUCHED) / math.log(FULL_REPAIR / UNTOUCHED)).clamp(0.0, 1.0)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +21,6 @@ from .masks import gate, guidance, nearness_from_depth
 
 TIMESTEP = 199
 """The one step of deployment, with zero noise (as Difix3D+ and SD-Turbo derivatives do)."""
-LEAST_COVER = 0.1
-"""Straight colours are premultiplied ones over at least this alpha: fainter coverage would only amplify noise."""
-EMPTY = 0.02
-"""Alphas below this, and above one minus this, count as empty and full."""
-LOGIT_SPAN = 2 * math.log(1 / EMPTY - 1)
 TILE_HALO = 192
 """Pixels around a tile that are restored with it and thrown away; what lies farther has no visible influence."""
 
@@ -66,11 +60,10 @@ def one_step(
 class GaussPainterPipeline(DiffusionPipeline):
     """Restores frames of pruned splat scenes: ``out = x + g (D(z0) - D(z))`` with ``z = E(x)``, ``z0 = UNet(z_t, masks, t)``.
 
-    x is the frame with straight colours and logit alpha (``working_image``): pruning leaves gaps of low alpha between splats,
-    and where alpha rises the colour that is there must grow with it. The difference of the decodings cancels the
-    autoencoder's own error, so a denoiser that predicts no change leaves the frame as it is; the gate g is 0 at keep ratio 1
-    and far from any coverage. Frames are padded and cropped, never resized. Saves to and loads from a folder of safetensors;
-    loading never needs the network.
+    x is the frame as premultiplied RGBA: holes are filled by raising alpha and colour together. The difference of the decodings
+    cancels the autoencoder's own error, so a denoiser that predicts no change leaves the frame as it is; the gate g is 0 where
+    little was pruned and far from any coverage. Frames are padded and cropped, never resized. Saves to and loads from a folder
+    of safetensors; loading never needs the network.
 
     Args:
         vae: PainterAutoencoder (or one with ``encode``, ``decode`` and ``factor`` of the same meaning).
@@ -133,7 +126,7 @@ class GaussPainterPipeline(DiffusionPipeline):
         nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
         change, weight = self._change(frame, nearness, keep.to(device, torch.float32), tile)
         weight = weight * trust_at(self.config.trust, keep).to(device).view(-1, 1, 1, 1)
-        out = clamp_premultiplied(apply_change(frame, strength * weight * change), frame)
+        out = clamp_premultiplied(frame + strength * weight * change, frame)
         if not return_dict:
             return out[:, :3], out[:, 3:], weight
         return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
@@ -160,41 +153,14 @@ class GaussPainterPipeline(DiffusionPipeline):
 
 
 def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
-    """Change [B, 4, H, W] and gate [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model.
-
-    The change is of the working image; the frame's colours are premultiplied.
-    """
+    """Change [B, 4, H, W] and gate [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
     frame, alpha, near = padded[:, :4], padded[:, 3:4], padded[:, 4:]
     masks = guidance(alpha, near, keep, vae.factor)
-    latents = vae.encode(working_image(frame).to(vae.dtype))
+    latents = vae.encode(frame.to(vae.dtype))
     timesteps = torch.full((len(frame),), timestep, dtype=torch.long, device=frame.device)
     restored, unchanged = one_step(vae, unet, scheduler, latents, masks, timesteps)
     after, before = vae.decode(torch.cat([restored, unchanged])).float().chunk(2)
     return after - before, gate(alpha, keep, vae.factor)
-
-
-def working_image(frame: Tensor) -> Tensor:
-    """Premultiplied RGBA [B, 4, H, W] -> what the model works on: straight colours 0..1 and the coverage 0..1.
-
-    Coverage is the logit of alpha, scaled so that 0, 1/2, 1 stay: between splats it is the small gaps that are missing, and in
-    logits one smooth rise closes them all, while what is empty or full hardly moves.
-    """
-    alpha = frame[:, 3:].clamp(0, 1)
-    colour = (frame[:, :3] / alpha.clamp_min(LEAST_COVER)).clamp(0, 1)
-    return torch.cat([colour, torch.logit(alpha, EMPTY) / LOGIT_SPAN + 0.5], dim=1)
-
-
-def apply_change(frame: Tensor, change: Tensor) -> Tensor:
-    """Premultiplied RGBA [B, 4, H, W] after a ``change`` of its working image, colours not clamped.
-
-    Where alpha a rises the colour grows with it: C (m' / m) + dS m' with m = max(a, LEAST_COVER). Written so that no change
-    gives the same bits.
-    """
-    alpha = frame[:, 3:]
-    logit = torch.logit(alpha.clamp(0, 1), EMPTY)
-    changed = (alpha + (torch.sigmoid(logit + LOGIT_SPAN * change[:, 3:]) - torch.sigmoid(logit))).clamp(0, 1)
-    before, after = alpha.clamp_min(LEAST_COVER), changed.clamp_min(LEAST_COVER)
-    return torch.cat([frame[:, :3] * (after / before) + change[:, :3] * after, changed], dim=1)
 
 
 def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:

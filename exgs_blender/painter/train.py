@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,15 +20,14 @@ from .batches import Batch, Sampling, draw, prefetch
 from .checkpoint import load_state, save_state
 from .curves import Curves
 from .denoiser import make_denoiser
-from .losses import LossWeights, Step, total_loss, variance_loss
-from .masks import FULL_REPAIR, GUIDANCE, gate, guidance
+from .losses import LossWeights, Step, total_loss
+from .masks import GUIDANCE, gate, guidance
 from .pairs import open_pairs
-from .pipeline import TIMESTEP, GaussPainterPipeline, apply_change, make_scheduler, one_step, working_image
+from .pipeline import TIMESTEP, GaussPainterPipeline, make_scheduler, one_step
 from .validate import validate
 
 Preset = Literal["tiny", "fast", "full"]
 NOISE_STEPS = (1, 400)
-ALONE_FACTOR = 3.0
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Size:
     width: int
     levels: tuple[int, ...]
     layers: int
-    factor: int
+    factor: int = 4
 
 
 SIZES: dict[str, Size] = {
-    "tiny": Size(8, 16, (16, 16), 1, 8),
-    "fast": Size(48, 64, (48, 64, 96), 1, 4),
-    "full": Size(64, 96, (128, 256, 384), 2, 4),
+    "tiny": Size(64, 16, (16, 16), 1),
+    "fast": Size(64, 64, (48, 64, 96), 1),
+    "full": Size(64, 128, (128, 256, 384), 2),
 }
 
 
@@ -56,9 +56,8 @@ class TrainSettings:
         pairs: folders of training pairs; validation: folders of scenes never trained on, for the curves.
         out: folder for ``state.safetensors``, ``curves.csv`` and ``model/``, the pipeline with averaged weights.
         preset: size of the model.
-        steps: the learning rate warms up, stays, and falls to zero over the last ``cooldown`` of these steps.
+        steps: the learning rate warms up and falls to zero along a cosine over these steps.
         batch, crop: samples per step and their side in pixels (a multiple of 32).
-        alone: first steps, in which the autoencoder learns alone to reproduce what it sees, at ALONE_FACTOR times the rate.
         noise_share: share of the samples that see noise at a random timestep; the rest is as deployed.
         average: factor of the exponential moving average of the weights.
         time_limit: stop after so many seconds with a checkpoint, to go on later; 0 for no limit.
@@ -72,12 +71,9 @@ class TrainSettings:
     steps: int = 20_000
     batch: int = 8
     crop: int = 64
-    learning_rate: float = 8e-4
-    warmup: int = 200
-    cooldown: float = 0.4
-    alone: int = 400
+    learning_rate: float = 1.2e-3
+    warmup: int = 100
     noise_share: float = 0.1
-    clean_share: float = 0.08
     average: float = 0.998
     seed: int = 0
     device: str = "cpu"
@@ -102,7 +98,7 @@ class Painted(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         size = SIZES[preset]
-        self.vae = PainterAutoencoder(latent_channels=size.latents, width=size.width, factor=size.factor)
+        self.vae = PainterAutoencoder(latent_channels=size.latents, factor=size.factor, width=size.width)
         self.unet = make_denoiser(size.latents + len(GUIDANCE), size.latents, size.levels, size.layers)
 
 
@@ -126,7 +122,7 @@ def train(settings: TrainSettings, report: Report = silent) -> Path:
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
     done = load_state(settings.out, model, average, optimiser)
     curves = Curves(settings.out, done)
-    sampling = Sampling(settings.batch, settings.crop, settings.seed, settings.clean_share)
+    sampling = Sampling(settings.batch, settings.crop, settings.seed)
     started = time.monotonic()
     scheduler = make_scheduler()
     for step, batch in prefetch(lambda s: draw(sets, sampling, s), done, settings.steps, settings.workers):
@@ -151,10 +147,9 @@ def train(settings: TrainSettings, report: Report = silent) -> Path:
 
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
-    """Warm-up, constant, then a linear fall to zero; the fall starts late, so a run can be prolonged before it."""
-    warm = min((step + 1) / max(settings.warmup, 1), 1.0) * (ALONE_FACTOR if step < settings.alone else 1.0)
-    falling = max(settings.steps * settings.cooldown, 1.0)
-    return settings.learning_rate * warm * min((settings.steps - step) / falling, 1.0)
+    """Warm-up, then half a cosine down to zero at the last step."""
+    warm = min((step + 1) / max(settings.warmup, 1), 1.0)
+    return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
 
 
 def pipeline_of(model: Painted) -> GaussPainterPipeline:
@@ -167,26 +162,13 @@ def forward(model: Painted, scheduler: object, batch: Batch, noise: Tensor, time
     source, near = batch.degraded[:, :4], batch.degraded[:, 4:]
     alpha = source[:, 3:]
     masks = guidance(alpha, near, batch.keep, model.vae.factor)
-    image = working_image(source)
-    latents = model.vae.encode(image)
-    restored, _ = one_step(model.vae, model.unet, scheduler, latents, masks, timesteps, noise * noisy.view(-1, 1, 1, 1))
-    after, before = model.vae.decode(torch.cat([restored, latents])).chunk(2)
-    # The gate's ramp is open here, for unpruned inputs too: they must come out unchanged without its help.
-    weight = gate(alpha, torch.full_like(batch.keep, FULL_REPAIR), model.vae.factor)
-    truth_image = working_image(batch.truth)
+    latents = model.vae.encode(source)
+    restored, unchanged = one_step(model.vae, model.unet, scheduler, latents, masks, timesteps, noise * noisy.view(-1, 1, 1, 1))
+    after, before = model.vae.decode(torch.cat([restored, unchanged])).chunk(2)
+    made = source + gate(alpha, batch.keep, model.vae.factor) * (after - before)
     with torch.no_grad():
-        truth_latents = model.vae.encode(truth_image)
-    made = apply_change(source, weight * (after - before))
-    return Step(source, batch.truth, made, image, before, after, truth_image, latents, restored, truth_latents, batch.clean, noisy)
-
-
-def autoencoder_loss(model: Painted, batch: Batch, weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
-    """How well the autoencoder reproduces both sides of the pairs; the terms have the names of ``total_loss``."""
-    image = torch.cat([working_image(batch.degraded[:, :4]), working_image(batch.truth)])
-    latents = model.vae.encode(image)
-    rebuilt, spread = (model.vae.decode(latents) - image).abs().mean(), variance_loss(latents)
-    terms = dict.fromkeys(asdict(weights), 0.0) | {"reconstruction": float(rebuilt.detach()), "variance": float(spread.detach())}
-    return weights.reconstruction * rebuilt + weights.variance * spread, terms
+        truth_latents = model.vae.encode(batch.truth)
+    return Step(source, batch.truth, made, before, restored, truth_latents, noisy)
 
 
 def _update(
@@ -202,10 +184,7 @@ def _update(
     shape = (len(batch.keep), int(model.vae.config.latent_channels), cells, cells)
     noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        if step < settings.alone:
-            loss, terms = autoencoder_loss(model, batch, settings.weights)
-        else:
-            loss, terms = total_loss(forward(model, scheduler, batch, noise, timesteps, noisy), settings.weights)
+        loss, terms = total_loss(forward(model, scheduler, batch, noise, timesteps, noisy), settings.weights)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     size = nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import pytest
 import torch
 
-from exgs_blender.painter.masks import GUIDANCE, gate, guidance, nearness_from_depth, pruning_level
+from exgs_blender.painter.masks import GUIDANCE, gate, guidance, nearness_from_depth, pruning_level, repair_level
 
 
 def test_guidance_pools_holes_and_spreads_the_keep_ratio() -> None:
@@ -47,5 +48,8 @@ def test_gate_is_closed_at_full_keep_and_in_the_far_background() -> None:
     opened = gate(alpha, torch.tensor([0.1]), 8)[0, 0]
     assert torch.all(opened[:16, :16] == 1)
     assert torch.all(opened[40:, 40:] == 0)
-    half = gate(torch.ones(1, 1, 16, 16), torch.tensor([0.5]), 8)
-    assert torch.allclose(half, torch.tensor(0.5))
+
+
+def test_repair_grows_from_none_to_all() -> None:
+    levels = repair_level(torch.tensor([1.0, 0.5, 0.1**0.5, 0.2, 0.01]))
+    assert levels.tolist() == pytest.approx([0, 0, 0.5, 1, 1], abs=1e-5)

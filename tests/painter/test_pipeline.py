@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exgs_blender.errors import ExgsError
-from exgs_blender.painter.pipeline import GaussPainterPipeline, apply_change, spans, trust_at, working_image
+from exgs_blender.painter.pipeline import GaussPainterPipeline, spans, trust_at
 
 from .conftest import random_frame, tensors
 
@@ -21,7 +21,7 @@ def test_no_predicted_change_returns_the_frame_bit_for_bit(untrained: GaussPaint
     assert torch.equal(out.alpha, alpha)
 
 
-@pytest.mark.parametrize(("keep", "strength"), [(1.0, 1.0), (0.1, 0.0)])
+@pytest.mark.parametrize(("keep", "strength"), [(1.0, 1.0), (0.5, 1.0), (0.1, 0.0)])
 def test_nothing_pruned_or_no_strength_returns_the_frame_bit_for_bit(pipeline: GaussPainterPipeline, keep: float, strength: float) -> None:
     rgb, alpha, depth = tensors(random_frame(50, 70))
     rgb = rgb * 1.3  # a capture's colours may be brighter than its coverage
@@ -48,7 +48,7 @@ def test_output_is_premultiplied_rgba(pipeline: GaussPainterPipeline) -> None:
 
 def test_batches_are_restored_as_single_frames_are(pipeline: GaussPainterPipeline) -> None:
     frames = [tensors(random_frame(40, 56, seed)) for seed in range(3)]
-    keeps = [0.5, 0.1, 0.01]
+    keeps = [0.3, 0.1, 0.01]
     together = pipeline(*(torch.cat(parts) for parts in zip(*frames, strict=True)), torch.tensor(keeps))
     for i, (frame, keep) in enumerate(zip(frames, keeps, strict=True)):
         assert torch.allclose(together.rgb[i : i + 1], pipeline(*frame, keep).rgb, atol=1e-5)
@@ -63,8 +63,8 @@ def test_odd_sizes_stay_in_place(pipeline: GaussPainterPipeline) -> None:
     small = pipeline(rgb[cut], alpha[cut], depth[cut], 0.1)
     inner = (..., slice(0, 40), slice(0, 40))
     assert small.rgb.shape[-2:] == (352, 372)
-    assert torch.allclose(small.rgb[inner], large.rgb[inner], atol=1e-4)
-    assert (small.rgb[inner] - rgb[inner]).abs().mean() > 0.005
+    assert torch.allclose(small.rgb[inner], large.rgb[inner], atol=1e-5)
+    assert (small.rgb[inner] - rgb[inner]).abs().mean() > 0.01
 
 
 def test_a_shift_by_whole_blocks_shifts_the_result(pipeline: GaussPainterPipeline) -> None:
@@ -84,27 +84,6 @@ def test_tiles_leave_no_seams(pipeline: GaussPainterPipeline) -> None:
     tiled = pipeline(rgb, alpha, depth, 0.1, tile=160).rgb
     assert (whole - tiled).abs().max() < 1 / 255
     assert (whole - rgb).abs().max() > 0.1
-
-
-def test_raising_alpha_brings_the_colour_along() -> None:
-    frame = torch.rand(1, 4, 5, 5) * 0.2
-    frame[:, 3] += 0.3
-    more = torch.zeros_like(frame)
-    more[:, 3] = 0.2
-    made = apply_change(frame, more)
-    assert torch.allclose(made[:, :3] / made[:, 3:], frame[:, :3] / frame[:, 3:], atol=1e-6)
-    assert torch.allclose(working_image(made), working_image(frame) + more, atol=1e-5)
-    assert torch.equal(apply_change(frame, torch.zeros_like(frame)), frame)
-
-
-def test_empty_and_full_hardly_move() -> None:
-    alpha = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3)
-    frame = torch.cat([alpha.expand(1, 3, 1, 3) * 0.5, alpha], dim=1)
-    change = torch.zeros_like(frame)
-    change[:, 3] = 0.1
-    moved = (apply_change(frame, change) - frame)[0, 3, 0]
-    assert moved[1] > 0.15
-    assert moved[[0, 2]].abs().max() < 0.03
 
 
 def test_trust_is_interpolated_in_the_logarithm_of_the_keep_ratio(pipeline: GaussPainterPipeline) -> None:

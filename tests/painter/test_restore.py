@@ -32,7 +32,7 @@ def test_restores_a_frame_and_keeps_its_depth(folder: Path) -> None:
     assert made.rgb.dtype == made.alpha.dtype == made.depth.dtype == np.float32
     covered = frame.alpha > 0.01
     assert np.array_equal(made.depth[covered], frame.depth[covered])
-    painted = (frame.alpha < 1e-3) & (made.alpha > 0.005)
+    painted = (frame.alpha < 1e-3) & (made.alpha > 0.05)
     assert painted.any()
     assert (made.depth[painted] > 0).all()
     assert not np.array_equal(made.rgb, frame.rgb)
