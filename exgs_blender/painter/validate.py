@@ -20,9 +20,9 @@ WINDOW = 256
 """Side of the middle of a frame that the curves look at."""
 TRUST_VIEWS = 4
 """Views per size and keep ratio that choose the trust, whole frames."""
-FACTORS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-HARM = -0.01
-"""A frame that loses more dB than this counts as harmed."""
+FACTORS = tuple(i / 20 for i in range(21))
+HARM = -0.03
+"""No validation frame may lose more dB than this."""
 
 
 def psnr(made: Tensor, truth: Tensor) -> float:
@@ -63,36 +63,33 @@ def validate(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> dict[st
 
 @dataclass(frozen=True)
 class Trust:
-    """The factor chosen for a keep ratio, and what it did to the validation frames: mean and worst dB, share harmed."""
+    """The factor chosen for a keep ratio, and what it did to the validation frames: mean and worst dB."""
 
     keep: float
     factor: float
     mean: float
     worst: float
-    harmed: float
 
 
 def choose_trust(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> list[Trust]:
-    """For each keep ratio the factor that harms the fewest frames, among those the one with the best mean.
+    """For each keep ratio the factor with the best mean gain of those that harm no frame (0 never does).
 
-    ``sets`` must be validation scenes: neither trained on nor reported on. Never rises with the keep ratio: a lightly pruned
-    scene is trusted no more than a heavily pruned one.
+    ``sets`` must be validation scenes: neither trained on nor reported on.
     """
     rows: dict[float, dict[float, list[float]]] = {}
     for _, ratio, source, truth, change in changes(pipeline, sets, TRUST_VIEWS):
         row = rows.setdefault(ratio, {factor: [] for factor in FACTORS})
         for factor in FACTORS:
             row[factor].append(_improvement(source, truth, factor * change))
-    chosen, limit = [], max(FACTORS)
+    chosen = []
     for ratio in sorted(rows):
-        table = [_trust(ratio, factor, gains) for factor, gains in rows[ratio].items() if factor <= limit]
-        chosen.append(min(table, key=lambda t: (t.harmed, -t.mean)))
-        limit = chosen[-1].factor
+        table = [_trust(ratio, factor, gains) for factor, gains in rows[ratio].items()]
+        chosen.append(max((t for t in table if t.worst >= HARM), key=lambda t: t.mean))
     return chosen
 
 
 def _trust(ratio: float, factor: float, gains: list[float]) -> Trust:
-    return Trust(ratio, factor, float(np.mean(gains)), min(gains), float(np.mean(np.array(gains) < HARM)))
+    return Trust(ratio, factor, float(np.mean(gains)), min(gains))
 
 
 def _improvement(source: Tensor, truth: Tensor, change: Tensor) -> float:

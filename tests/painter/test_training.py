@@ -174,7 +174,7 @@ def test_training_learns_the_pairs(pairs: Path, tmp_path: Path) -> None:
     trust = choose_trust(painter.pipeline, [open_pairs(pairs)])
     assert [row.keep for row in trust] == [0.1, 0.5]
     assert trust[0].mean > 0
-    assert trust[0].factor >= trust[1].factor
+    assert trust[0].worst >= -0.03
 
 
 def test_the_full_size_trains_by_the_same_call(pairs: Path, tmp_path: Path) -> None:
