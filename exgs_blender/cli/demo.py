@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from ..errors import CancelledError, ExgsError, MissingDependencyError
 from ..formats import read
 from ..splats import Gaussians
 from ..worker.client import run_job
+from ..worker.environment import ENVIRONMENT_VARIABLE
 from ..worker.protocol import Done, Failed, decode
 from .commands import compression_lines
 from .demo_sheet import make_sheet
@@ -160,7 +162,8 @@ def blender_step(step: str, params: dict[str, Any], terminal: Terminal) -> dict[
         ExgsError: the step failed, or Blender died.
     """
     command = [sys.executable, "-m", "exgs_blender.blender.demo_scene", step, json.dumps(params)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    environment = {ENVIRONMENT_VARIABLE: sys.executable, **os.environ}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment)
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=15)
     outcome: Done | Failed | None = None

@@ -84,7 +84,7 @@ def choose_trust(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> lis
     chosen = []
     for ratio in sorted(rows):
         table = [_trust(ratio, factor, gains) for factor, gains in rows[ratio].items()]
-        chosen.append(max((t for t in table if t.worst >= HARM), key=lambda t: t.mean))
+        chosen.append(max((t for t in table if t.worst >= HARM), key=lambda t: (round(t.mean, 3), -t.factor)))
     return chosen
 
 
