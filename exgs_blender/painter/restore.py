@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +60,8 @@ class Painter:
         chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         pipeline = load_pipeline(folder)
         try:
-            pipeline.to(chosen, torch.bfloat16 if chosen.startswith("cuda") else torch.float32)
+            with quiet_diffusers():
+                pipeline.to(chosen, torch.bfloat16 if chosen.startswith("cuda") else torch.float32)
         except (RuntimeError, AssertionError) as error:
             raise ExgsError(f"painter: device '{device}' cannot be used ({error}); choose 'auto' or 'cpu'") from error
         for part in (pipeline.vae, pipeline.unet):
@@ -101,7 +104,6 @@ def load_pipeline(folder: Path) -> GaussPainterPipeline:
     """
     try:
         from diffusers import DDIMScheduler
-        from diffusers.utils import logging as diffusers_logging
     except ImportError as error:
         raise MissingDependencyError("diffusers", "Restoring frames") from error
     from safetensors import SafetensorError
@@ -111,20 +113,30 @@ def load_pipeline(folder: Path) -> GaussPainterPipeline:
     from .pipeline import GaussPainterPipeline
 
     config = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    talk = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
     try:
-        vae = _load_part(PainterAutoencoder, folder / "vae")
-        unet = _load_part(LocalUNet2DModel, folder / "unet")
-        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-        made = GaussPainterPipeline(vae, unet, scheduler, timestep=int(config["timestep"]), trust=config["trust"])
+        with quiet_diffusers():
+            vae = _load_part(PainterAutoencoder, folder / "vae")
+            unet = _load_part(LocalUNet2DModel, folder / "unet")
+            scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+            made = GaussPainterPipeline(vae, unet, scheduler, timestep=int(config["timestep"]), trust=config["trust"])
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FileError(folder, f"the GaussPainter checkpoint cannot be loaded ({reason})", HINT) from error
-    finally:
-        diffusers_logging.set_verbosity(talk)
     made.set_progress_bar_config(disable=True)
     return made
+
+
+@contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Without the library's remarks about parts that it does not know."""
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _load_part(kind: Any, folder: Path) -> Any:
