@@ -35,7 +35,8 @@ def test_restoration_changes_combined_and_nothing_else(blender: RunInBlender, wo
     found = blender("restored", environment=worker_environment)
     on, off = read_layers(found["on"]), read_layers(found["off"])
     assert on["Combined"].shape == (67, 101, 4)
-    assert np.abs(on["Combined"] - on["Unrestored"]).max() > 0.01, "restoration did nothing"
+    # Whether it reached the pass, not how strong the checkpoint is: without it both are equal to the bit (next line).
+    assert np.abs(on["Combined"] - on["Unrestored"]).max() > 1e-3, "restoration did nothing"
     np.testing.assert_array_equal(off["Combined"], off["Unrestored"])
     for name in ("Unrestored", "Mask"):
         np.testing.assert_allclose(on[name], off[name], atol=1e-5)
