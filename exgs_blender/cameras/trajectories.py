@@ -58,9 +58,7 @@ def orbit(
     t = (np.arange(count) + 0.5 + 0.5 * phase) / max(count, 1) % 1.0
     elevation = np.radians(elevations[0] + (elevations[1] - elevations[0]) * t)
     azimuth = np.arange(count) * GOLDEN_ANGLE + 2 * np.pi * phase
-    right, forward = _ground_axes(extent.up)
-    flat = np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward
-    direction = np.cos(elevation)[:, None] * flat + np.sin(elevation)[:, None] * extent.up
+    direction = directions(extent.up, azimuth, np.cos(elevation), np.sin(elevation))
     eyes = extent.centre + direction * extent.radius * distance
     return looking_at(eyes, np.tile(extent.centre, (count, 1)), extent.up, width, height, fov_degrees)
 
@@ -79,9 +77,8 @@ def turntable(
 ) -> Cameras:
     """``count`` frames of a camera that circles the centre at one height: a flythrough, in frame order."""
     azimuth = np.radians(start_degrees + arc_degrees * np.arange(count) / max(count, 1))
-    right, forward = _ground_axes(extent.up)
-    flat = np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward
-    direction = np.cos(np.radians(elevation)) * flat + np.sin(np.radians(elevation)) * extent.up
+    level, rise = np.full(count, np.cos(np.radians(elevation))), np.full(count, np.sin(np.radians(elevation)))
+    direction = directions(extent.up, azimuth, level, rise)
     eyes = extent.centre + direction * extent.radius * distance
     return looking_at(eyes, np.tile(extent.centre, (count, 1)), extent.up, width, height, fov_degrees)
 
@@ -116,6 +113,13 @@ def _axis(name: Axis) -> F64:
     axis = np.zeros(3)
     axis["xyz".index(name[1])] = 1.0 if name[0] == "+" else -1.0
     return axis
+
+
+def directions(up: F64, azimuth: F64, level: F64, rise: F64) -> F64:
+    """[C, 3] unit vectors: ``level`` [C] along the ground towards ``azimuth`` [C] (radians), ``rise`` [C] along ``up`` [3]."""
+    right, forward = _ground_axes(up)
+    flat = np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward
+    return level[:, None] * flat + rise[:, None] * up
 
 
 def _ground_axes(up: F64) -> tuple[F64, F64]:

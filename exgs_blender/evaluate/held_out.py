@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cameras import Cameras, concatenate
-from ..cameras.trajectories import Axis, Extent, extent_of, looking_at, orbit
+from ..cameras.trajectories import GOLDEN_ANGLE, Axis, Extent, directions, extent_of, looking_at, orbit
 from ..splats import Gaussians
 from ..splats.activation import opacity_from_logit, scale_from_log
 
@@ -88,14 +88,9 @@ def _generated(gaussians: Gaussians, count: int, phase: float, size: tuple[int, 
 def _inside_out(extent: Extent, count: int, phase: float, width: int, height: int) -> Cameras:
     """Views from points near the middle, outwards on a sphere spiral that leaves out the poles."""
     t = (np.arange(count) + 0.5 + 0.5 * phase) / max(count, 1) % 1.0
-    azimuth = np.arange(count) * np.pi * (3 - np.sqrt(5)) + 2 * np.pi * phase
+    azimuth = np.arange(count) * GOLDEN_ANGLE + 2 * np.pi * phase
     height_of = 1.4 * t - 0.7
-    helper = np.array([1.0, 0, 0]) if abs(extent.up[0]) < 0.9 else np.array([0, 0, 1.0])
-    right = np.cross(extent.up, helper)
-    right /= np.linalg.norm(right)
-    forward = np.cross(extent.up, right)
-    flat = np.sqrt(1 - height_of**2)[:, None] * (np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward)
-    direction = flat + height_of[:, None] * extent.up
+    direction = directions(extent.up, azimuth, np.sqrt(1 - height_of**2), height_of)
     eyes = extent.centre - 0.15 * extent.radius * direction
     return looking_at(eyes, eyes + direction, extent.up, width, height, INSIDE_FOV)
 

@@ -10,11 +10,18 @@ from ..render.colour import linear_premultiplied
 from ..render.frame import Frame
 from ..splats.gaussians import F32
 
+NOTHING_HIT_DEPTH, NOTHING_HIT_ALPHA = 1e10, 1e-4
+
 
 def rgba_linear(frame: Frame) -> F32:
     """[H, W, 4] premultiplied scene-linear RGBA (Rec.709), as a compositor wants it."""
     rgb = linear_premultiplied(frame.rgb, frame.alpha)
     return np.concatenate([rgb, frame.alpha[..., None]], axis=2).astype(np.float32)
+
+
+def depth_plane(frame: Frame) -> F32:
+    """[H, W] depth for a compositor's test: NOTHING_HIT_DEPTH where next to nothing is hit, as Cycles writes for the sky."""
+    return np.where(frame.alpha > NOTHING_HIT_ALPHA, frame.depth, NOTHING_HIT_DEPTH).astype(np.float32)
 
 
 def rgb_over(frame: Frame, background: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> F32:

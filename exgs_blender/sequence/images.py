@@ -12,10 +12,9 @@ from ..atomic import atomic_path
 from ..errors import FileError, MissingDependencyError
 from ..render.frame import Frame
 from ..splats.gaussians import F32
-from .finish import rgba8_straight, rgba_linear
+from .finish import depth_plane, rgba8_straight, rgba_linear
 
 LAYER = "Splat"
-NOTHING_HIT_DEPTH = 1e10
 
 
 def write_exr(path: Path, frame: Frame, restored: Frame) -> None:
@@ -37,7 +36,7 @@ def write_exr(path: Path, frame: Frame, restored: Frame) -> None:
     for layer, image in (("Combined", combined), ("Unrestored", unrestored)):
         for i, letter in enumerate("RGBA"):
             channels[f"{LAYER}.{layer}.{letter}"] = np.ascontiguousarray(image[..., i])
-    channels[f"{LAYER}.Depth.Z"] = np.where(restored.alpha > 1e-4, restored.depth, NOTHING_HIT_DEPTH).astype(np.float32)
+    channels[f"{LAYER}.Depth.Z"] = depth_plane(restored)
     channels[f"{LAYER}.Mask.V"] = (1.0 - frame.alpha).astype(np.float32)
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     with atomic_path(path) as part:

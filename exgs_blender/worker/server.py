@@ -22,15 +22,12 @@ from ..errors import CancelledError, ExgsError
 from ..render.frame import Frame
 from ..render.prepared import PreparedScene, prepare
 from ..render.rasterize import rasterize
-from ..sequence.finish import rgba_linear
+from ..sequence.finish import depth_plane, rgba_linear
 from ..sequence.restorer import Restorer
 from ..splats import Gaussians, SplatObject
 from .channel import Channel
 from .protocol import RenderSettings
 from .transfer import camera_from_json, map_frame, read_cloud
-
-NOTHING_HIT_DEPTH = 1e10
-NOTHING_HIT_ALPHA = 1e-4
 
 
 class Server:
@@ -94,7 +91,7 @@ def _write(path: Path, cameras: Cameras, frame: Frame, restored: Frame) -> None:
     planes = map_frame(path, int(cameras.widths[0]), int(cameras.heights[0]), create=True)
     planes["unrestored"][:] = rgba_linear(frame)
     planes["combined"][:] = planes["unrestored"] if restored is frame else rgba_linear(restored)
-    planes["depth"][:] = np.where(restored.alpha > NOTHING_HIT_ALPHA, restored.depth, NOTHING_HIT_DEPTH)
+    planes["depth"][:] = depth_plane(restored)
     planes["mask"][:] = 1.0 - frame.alpha
 
 
