@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..errors import FileError, MissingDependencyError
@@ -48,14 +47,9 @@ def write_exr(path: Path, frame: Frame, restored: Frame) -> None:
 
 def write_png(path: Path, restored: Frame) -> None:
     """8-bit sRGB with straight alpha."""
-    write_png8(path, rgba8_straight(restored))
-
-
-def write_png8(path: Path, image: NDArray[np.uint8]) -> None:
-    """An image [H, W, 3 or 4] of uint8 as PNG."""
     try:
         from PIL import Image
     except ImportError:
         raise MissingDependencyError("pillow", "writing PNG files") from None
     with atomic_path(path) as part:
-        Image.fromarray(image).save(part, "PNG", compress_level=4)
+        Image.fromarray(rgba8_straight(restored)).save(part, "PNG", compress_level=4)
