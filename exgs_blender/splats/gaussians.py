@@ -101,6 +101,9 @@ class Gaussians:
         Infinite opacity logits are legal in captures (opacity exactly 0 or 1); readers clip them first.
         """
         for name, array in self.arrays():
+            flat = array.reshape(-1)
+            if np.isfinite(np.dot(flat, flat)):  # one pass without a temporary; only finite values have a finite sum
+                continue
             bad = ~np.isfinite(array.reshape(len(self), int(np.prod(array.shape[1:])))).all(axis=1)
             if bad.any():
                 return name, int(np.argmax(bad))

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Move, rotate and scale a cloud for good: positions, shapes, and the view-dependent colour with them.
+
+Rendering does not need this: it evaluates colour in object space. It is for joining objects and for files, which have no transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ExgsError
+from .activation import log_from_scale, scale_from_log, unit_quats
+from .gaussians import F32, Gaussians
+from .spherical_harmonics import sh_rotations, sh_signs
+
+F64 = NDArray[np.float64]
+
+UNIFORM = 1e-6
+"""Scales of three axes that differ by less than this part are one scale: shapes then turn exactly, without a decomposition."""
+
+CHUNK = 1 << 16
+
+
+def transformed(gaussians: Gaussians, target_from_source: NDArray[np.floating[Any]]) -> Gaussians:
+    """The cloud in other coordinates.
+
+    With L the upper left 3 x 3 part: a covariance C becomes L C L^T. Its scales and rotation are kept and turned where L is a
+    rotation and one scale (also mirrored), and found anew by singular values where it is not. Colour turns with the
+    orthogonal factor of L (its polar decomposition).
+
+    Args:
+        gaussians: any cloud.
+        target_from_source: [4, 4] affine, invertible.
+
+    Raises:
+        ExgsError: the matrix is not of this kind.
+    """
+    matrix = np.asarray(target_from_source, np.float64)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.allclose(matrix[3], (0, 0, 0, 1)):
+        raise ExgsError("transform: expected a finite affine matrix [4, 4] whose last row is 0 0 0 1")
+    linear = matrix[:3, :3]
+    left, stretch, right = np.linalg.svd(linear)
+    if stretch[2] <= 1e-12 * stretch[0]:
+        raise ExgsError("transform: the matrix flattens space (a scale of 0), so the Gaussians would have no volume")
+    means = np.empty_like(gaussians.means)
+    for rows in _chunks(len(gaussians)):
+        means[rows] = gaussians.means[rows] @ linear.T + matrix[:3, 3]
+    turn = left @ right
+    if stretch[0] - stretch[2] <= UNIFORM * stretch[0]:
+        scales = gaussians.scales + np.float32(np.log(stretch[1]))
+        quats = _multiplied(_quat_from_matrix(turn * np.linalg.det(turn)), gaussians.quats)
+    else:
+        scales, quats = _reshaped(gaussians, linear)
+    return replace(gaussians, means=means, scales=scales, quats=quats, shN=_turned_sh(gaussians, turn))
+
+
+def moved(gaussians: Gaussians, by: NDArray[np.floating[Any]]) -> Gaussians:
+    """Shifted by a vector [3]."""
+    return replace(gaussians, means=gaussians.means + np.asarray(by, np.float32))
+
+
+def flipped(gaussians: Gaussians, flips: tuple[int, int, int]) -> Gaussians:
+    """The cloud with axes of opposite sign: exact, as only signs change. (1, -1, -1) is half a turn about x.
+
+    Args:
+        gaussians: any cloud.
+        flips: 1 or -1 for x, y, z. An odd number of -1 mirrors the cloud.
+    """
+    return replace(
+        gaussians,
+        means=gaussians.means * np.array(flips, np.float32),
+        quats=gaussians.quats * quat_signs(flips),
+        shN=gaussians.shN * sh_signs(gaussians.sh_degree, flips)[:, None],
+    )
+
+
+def quat_signs(flips: tuple[int, int, int]) -> F32:
+    """Signs [4] of wxyz when axes are mirrored: each axis component has the sign of the plane that it turns in."""
+    x, y, z = flips
+    return np.array([1, y * z, x * z, x * y], np.float32)
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    for start in range(0, count, CHUNK):
+        yield slice(start, min(start + CHUNK, count))
+
+
+def _turned_sh(gaussians: Gaussians, turn: F64) -> F32:
+    """shN after an orthogonal change of axes."""
+    turned = np.empty_like(gaussians.shN)
+    start = 0
+    for matrix in sh_rotations(turn, gaussians.sh_degree):
+        band = slice(start, start + len(matrix))
+        for rows in _chunks(len(gaussians)):
+            turned[rows, band] = np.einsum("ij,njc->nic", matrix.astype(np.float32), gaussians.shN[rows, band])
+        start = band.stop
+    return turned
+
+
+def _reshaped(gaussians: Gaussians, linear: F64) -> tuple[F32, F32]:
+    """Log scales and rotations of L C L^T, with C^(1/2) = R S: the singular values and left vectors of L R S."""
+    scales, quats = np.empty_like(gaussians.scales), np.empty_like(gaussians.quats)
+    for rows in _chunks(len(gaussians)):
+        axes = _matrices(unit_quats(gaussians.quats[rows]).astype(np.float64)) * scale_from_log(gaussians.scales[rows])[:, None, :]
+        left, stretch, _ = np.linalg.svd(linear @ axes)
+        left *= np.linalg.det(left)[:, None, None]
+        scales[rows] = log_from_scale(stretch.astype(np.float32))
+        quats[rows] = _quats_from_matrices(left)
+    return scales, quats
+
+
+def _multiplied(first: F64, quats: F32) -> F32:
+    """The product first * q of quaternions wxyz: [4] and [N, 4] -> [N, 4]; the length of q stays."""
+    w, x, y, z = first
+    left = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]], np.float32)
+    return (quats @ left.T).astype(np.float32)
+
+
+def _matrices(quats: F64) -> F64:
+    """Rotation matrices [N, 3, 3] of unit quaternions wxyz [N, 4]."""
+    w, x, y, z = quats.T
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
+
+
+def _quats_from_matrices(matrices: F64) -> F64:
+    """Unit quaternions wxyz [N, 4] of rotation matrices [N, 3, 3].
+
+    Row i of the 4 x 4 table is 4 q_i q; the row with the largest diagonal entry is taken, so that nothing small is divided by.
+    """
+    m = matrices
+    trace = np.trace(m, axis1=1, axis2=2)
+    table = np.empty((len(m), 4, 4))
+    table[:, 0, 0] = 1 + trace
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        table[:, i + 1, i + 1] = 1 + 2 * m[:, i, i] - trace
+        table[:, 0, i + 1] = table[:, i + 1, 0] = m[:, k, j] - m[:, j, k]
+        table[:, j + 1, k + 1] = table[:, k + 1, j + 1] = m[:, j, k] + m[:, k, j]
+    best = np.argmax(np.diagonal(table, axis1=1, axis2=2), axis=1)
+    quats = table[np.arange(len(m)), best]
+    return quats / np.linalg.norm(quats, axis=1, keepdims=True)
+
+
+def _quat_from_matrix(matrix: F64) -> F64:
+    """[3, 3] -> [4]."""
+    quat: F64 = _quats_from_matrices(matrix[None])[0]
+    return quat
