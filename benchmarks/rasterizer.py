@@ -68,16 +68,27 @@ def stage_times(scene: PreparedScene, view: View, threads: int, clock: Callable[
     return list(np.diff(marks))
 
 
+def scoring_time(scene: PreparedScene, view: View) -> float:
+    """CPU seconds of one thread for a frame with the sums of every Gaussian, without colours: what scoring does for a view."""
+    numba.set_num_threads(1)
+    sums = np.zeros((len(scene), cpu_blend.MEASURES))
+    began = time.process_time()
+    cpu_backend.measure(scene, view, "classic", sums, coloured=False)
+    return time.process_time() - began
+
+
 def pair_counts(scene: PreparedScene, view: View) -> tuple[int, int]:
     """(blended, computed) pairs of one frame."""
-    sums = cpu_backend.measured_sums(scene, view, "classic")
-    return int(sums[:, 2].sum()), int(sums[:, cpu_blend.MEASURES - 1].sum())
+    sums = np.zeros((len(scene), cpu_blend.MEASURES))
+    _, _, computed = cpu_backend.measure(scene, view, "classic", sums, coloured=False)
+    return int(sums[:, cpu_blend.HITS].sum()), computed
 
 
 def measure(name: str, scene: PreparedScene, view: View, repeats: int, threads: int) -> dict[str, Any]:
     """One row of the table."""
     blended, computed = pair_counts(scene, view)
     single = np.min([stage_times(scene, view, 1, time.process_time) for _ in range(repeats)], axis=0)
+    scored = min(scoring_time(scene, view) for _ in range(repeats))
     every = np.min([stage_times(scene, view, threads, time.perf_counter) for _ in range(repeats)], axis=0)
     return {
         "case": name,
@@ -87,6 +98,7 @@ def measure(name: str, scene: PreparedScene, view: View, repeats: int, threads: 
         "cpu_ms_1_thread": {stage: round(1e3 * t, 1) for stage, t in zip(STAGES, single, strict=True)},
         "wall_ms_all_threads": {stage: round(1e3 * t, 1) for stage, t in zip(STAGES, every, strict=True)},
         "frame_cpu_ms_1_thread": round(1e3 * single.sum(), 1),
+        "scored_frame_cpu_ms_1_thread": round(1e3 * scored, 1),
         "frame_wall_ms_all_threads": round(1e3 * every.sum(), 1),
         "blend_stage_mpairs_per_s_core": round(blended / single[-1] / 1e6),
         "computed_mpairs_per_s_core": round(computed / single[-1] / 1e6),
@@ -105,12 +117,12 @@ def table(report: dict[str, Any]) -> str:
         f"Kernels ready after {report['compile_s']} s, from numba's cache on disk where there is one.",
         "",
         "| view | blended pairs | M blended/s/core, blend stage | M computed/s/core | M blended/s/core, whole frame "
-        f"| frame, 1 thread (CPU ms) | frame, {report['threads']} threads (ms) |",
-        "|---|---|---|---|---|---|---|",
+        f"| frame, 1 thread (CPU ms) | scored frame, 1 thread (CPU ms) | frame, {report['threads']} threads (ms) |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
         rates = [row[f"{name}_mpairs_per_s_core"] for name in ("blend_stage", "computed", "whole_frame")]
-        times = [f"{row[name]:.0f}" for name in ("frame_cpu_ms_1_thread", "frame_wall_ms_all_threads")]
+        times = [f"{row[name]:.0f}" for name in ("frame_cpu_ms_1_thread", "scored_frame_cpu_ms_1_thread", "frame_wall_ms_all_threads")]
         lines.append("| " + " | ".join(map(str, [row["case"], f"{row['pairs_blended'] / 1e6:.1f} M", *rates, *times])) + " |")
     lines += ["", "| view, 1 thread | " + " | ".join(STAGES) + " |", "|---|" + "---|" * len(STAGES)]
     for row in report["rows"]:

@@ -7,47 +7,39 @@ Runs on the CPU kernels, on machines with a CUDA device too: gsplat gives the su
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..cameras import Cameras
 from ..errors import MissingDependencyError
 from ..progress import Report, silent, track
 from ..splats import BlendStatistics, Gaussians, SplatObject
+from ..splats.gaussians import F32
 from .frame import RasterizeMode
 from .prepared import PreparedScene, prepare
-from .view import View, view_of
+from .view import view_of
 
-F64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class ViewSums:
-    """One view's sums over its pixels, [N] each; the fields of ``BlendStatistics`` without ``_sum``."""
-
-    weight: F64
-    weight_max: F64
-    hits: F64
-    transmittance: F64
-    weight_transmittance: F64
+OnFrame = Callable[[int, F32, F32], None]
+"""``on_frame(index, rgb [H, W, 3], alpha [H, W])``: a view's image as ``rasterize`` gives it, premultiplied."""
 
 
 def blend_statistics(
-    scene: Gaussians | SplatObject,
+    scene: Gaussians | SplatObject | PreparedScene,
     cameras: Cameras,
     *,
     rasterize_mode: RasterizeMode = "classic",
     threads: int | None = None,
     report: Report = silent,
+    frames: OnFrame | None = None,
 ) -> BlendStatistics:
     """Blend every view of ``cameras`` and sum up what each Gaussian did.
 
     Args:
-        scene: one cloud or one placed object; occlusion by other objects is not looked at.
+        scene: one cloud or one placed object, or what ``prepare`` made of it; occlusion by other objects is not looked at.
         rasterize_mode: as for ``rasterize``.
         threads: at most so many CPU threads.
+        frames: is handed each view's image, which comes at the price of its colours only; the arrays are the listener's to keep.
 
     Raises:
         ExgsError: the object's matrix cannot be used.
@@ -55,32 +47,22 @@ def blend_statistics(
     """
     if importlib.util.find_spec("numba") is None:
         raise MissingDependencyError("numba", "scoring Gaussians")
-    from . import cpu_backend
+    from . import cpu_backend, cpu_blend
 
-    prepared = prepare(scene)
-    totals = {name: np.zeros(len(prepared)) for name in ("weight", "weight_max", "hits", "transmittance", "weight_transmittance", "blur")}
+    prepared = scene if isinstance(scene, PreparedScene) else prepare(scene)
+    sums = np.zeros((len(prepared), cpu_blend.MEASURES))
     for index in track(range(len(cameras)), "scoring views", report):
         view = view_of(cameras, index)
-        sums = cpu_backend.measure(prepared, view, rasterize_mode, threads)
-        np.maximum(totals["weight_max"], sums.weight_max, out=totals["weight_max"])
-        for name in ("weight", "hits", "transmittance", "weight_transmittance"):
-            totals[name] += getattr(sums, name)
-        totals["blur"] += sums.weight * pixel_area(prepared, view)
-    single = {name: total.astype(np.float32) for name, total in totals.items()}
+        rgb, alpha, _ = cpu_backend.measure(prepared, view, rasterize_mode, sums, coloured=frames is not None, threads=threads)
+        if frames is not None:
+            frames(index, rgb, alpha)
+    single = sums.T.astype(np.float32)
     return BlendStatistics(
         pixels=int((cameras.widths * cameras.heights).sum()),
-        weight_sum=single["weight"],
-        weight_max=single["weight_max"],
-        hits=single["hits"],
-        transmittance_sum=single["transmittance"],
-        weight_transmittance_sum=single["weight_transmittance"],
-        blur_sum=single["blur"],
+        weight_sum=single[cpu_blend.WEIGHT],
+        weight_max=single[cpu_blend.WEIGHT_MAX],
+        hits=single[cpu_blend.HITS],
+        transmittance_sum=single[cpu_blend.TRANSMITTANCE],
+        weight_transmittance_sum=single[cpu_blend.WEIGHT_TRANSMITTANCE],
+        blur_sum=single[cpu_blend.BLUR],
     )
-
-
-def pixel_area(scene: PreparedScene, view: View) -> F64:
-    """[N] area of a pixel at each Gaussian's depth, in square world units: (z / f)^2, for an orthographic view 1 / f^2."""
-    focal_area = float(view.K[0, 0] * view.K[1, 1])
-    depth = np.ones(len(scene)) if view.ortho else scene.means @ view.viewmat[2, :3] + view.viewmat[2, 3]
-    scale = float(np.linalg.det(view.viewmat[:3, :3])) ** (2 / 3)
-    return depth**2 / (focal_area * scale)

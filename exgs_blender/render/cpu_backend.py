@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ..splats import Gaussians
 from ..splats.gaussians import F32
 from . import cpu_blend, cpu_order, cpu_project
-from .contribution import ViewSums
 from .frame import Backend, Frame, RasterizeMode
 from .prepared import PreparedScene, prepare
 from .view import View
 
+F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
@@ -69,24 +69,43 @@ def _image(view: View) -> tuple[F32, F32, F32]:
     return np.empty((*size, 3), np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
 
 
-def measure(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> ViewSums:
-    """Blend one view and sum up what each Gaussian did in it."""
-    return ViewSums(*np.ascontiguousarray(measured_sums(scene, view, mode, threads).T[:5]))
+def measure(
+    scene: PreparedScene, view: View, mode: RasterizeMode, sums: F64, *, coloured: bool = True, threads: int | None = None
+) -> tuple[F32, F32, int]:
+    """Blend one view and add what each Gaussian did in it to ``sums`` [N, 6], the columns named in ``cpu_blend``.
 
+    Tiles are taken in groups, so that the sums of pairs need little memory.
 
-def measured_sums(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> NDArray[np.float64]:
-    """[N, 6] the MEASURES of each Gaussian. Tiles are taken in groups, so that the sums of pairs need little memory."""
-    sums = np.zeros((len(scene), cpu_blend.MEASURES))
+    Args:
+        coloured: whether the image is wanted; without it rgb is black, which saves evaluating SH.
+
+    Returns:
+        rgb [H, W, 3], alpha [H, W] and how many pixels of splats were evaluated.
+    """
+    evaluated = 0
     with _threads(threads):
-        lists = tile_lists(scene, view, mode)
+        lists = tile_lists(scene, view, mode, coloured)
         image = _image(view)
-        for first, last in _tile_groups(lists.offsets):
+        groups = list(_tile_groups(lists.offsets))
+        of_pairs = np.empty(
+            (max(int(lists.offsets[last] - lists.offsets[first]) for first, last in groups), cpu_blend.MEASURES), np.float32
+        )
+        for first, last in groups:
             begin, end = lists.offsets[first], lists.offsets[last]
-            of_pairs = np.zeros((end - begin, cpu_blend.MEASURES), np.float32)
+            here = of_pairs[: end - begin]
+            here[:] = 0
             tile_range = np.array([first, last], np.int64)
-            cpu_blend.blend_and_measure(lists.splats, lists.offsets, lists.pairs, lists.tiles_x, tile_range, *image, of_pairs)
-            cpu_blend.add_up(of_pairs, lists.pairs[begin:end], lists.slots, sums)
-    return sums
+            cpu_blend.blend_and_measure(lists.splats, lists.offsets, lists.pairs, lists.tiles_x, tile_range, *image, here)
+            evaluated += int(
+                cpu_blend.add_up(here, lists.pairs[begin:end], lists.slots, lists.splats, unit_depth_area(view), not view.ortho, sums)
+            )
+    return image[0], image[1], evaluated
+
+
+def unit_depth_area(view: View) -> float:
+    """Area of a pixel in square world units at depth 1, for an orthographic view at any depth: 1 / f^2 in the scene's scale."""
+    scale = float(np.linalg.det(view.viewmat[:3, :3])) ** (2 / 3)
+    return 1.0 / (float(view.K[0, 0] * view.K[1, 1]) * scale)
 
 
 def _tile_groups(offsets: I64) -> Iterator[tuple[int, int]]:
@@ -113,20 +132,21 @@ def warm_up() -> float:
     viewmat[2, 3] = 3.0
     view = View(viewmat, np.diag([8.0, 8.0, 1.0]), 8, 8, False, 0.01, 1e10, np.array([0.0, 0.0, -3.0]), np.array([0.0, 0.0, 1.0]))
     render(scene, view, "classic")
-    measure(scene, view, "classic")
+    measure(scene, view, "classic", np.zeros((1, cpu_blend.MEASURES)))
     return time.perf_counter() - began
 
 
-def tile_lists(scene: PreparedScene, view: View, mode: RasterizeMode) -> TileLists:
+def tile_lists(scene: PreparedScene, view: View, mode: RasterizeMode, coloured: bool = True) -> TileLists:
     """Everything before blending. To be called while this thread holds numba's threads."""
     splats, keys, slots = project(scene, view, mode)
-    shade(scene, view, slots, splats)
+    if coloured:
+        shade(scene, view, slots, splats)
     slots = depth_order(keys, slots)
     return bin_splats(splats, slots, view)
 
 
 def project(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[F32, U32, I32]:
-    """Splats [N, 16] without colour, and of the V visible ones the sort keys [V] and their numbers [V], ascending."""
+    """Splats [N, 16], black, and of the V visible ones the sort keys [V] and their numbers [V], ascending."""
     count = len(scene)
     splats = np.empty((count, cpu_project.SPLAT_WIDTH), np.float32)
     depths = np.empty(count, np.float32)

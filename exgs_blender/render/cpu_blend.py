@@ -4,6 +4,10 @@
 The loop over the pixels of a tile's row is the hot one and must become vector code: it has a constant length, no branches
 (selects only), unsigned indices and one flat float32 buffer. A row of that buffer holds T, red, green, blue and depth of
 its pixels one after the other.
+
+Where a splat's deeds are summed up as well, a row also holds what the splat has done in each column above it: each row
+adds its own share to that and leaves the sum in the row below. (Sums in one place for all rows would do, but the compiler
+could not see that they lie apart from the row, and would not vectorise.)
 """
 
 from __future__ import annotations
@@ -19,14 +23,15 @@ from .cpu_order import TILE_HEIGHT, TILE_WIDTH
 from .cpu_project import BLUE, DEPTH, FAST, GREEN, JIT, LOG_OPACITY, RED, SPLAT_WIDTH, UX, UY, VY, X, Y
 
 PLANES = 5
-ROW = PLANES * TILE_WIDTH
+WEIGHT, WEIGHT_MAX, HITS, TRANSMITTANCE, WEIGHT_TRANSMITTANCE, EVALUATED = range(6)
+"""What is summed up for a pair: weight, largest weight, hits, T, weight * T, pixels evaluated."""
+BLUR = EVALUATED
+"""Instead of the last, for a Gaussian: weight times the area of a pixel at its depth."""
 MEASURES = 6
-"""weight, largest weight, hits, T, weight * T, pixels evaluated"""
-SUMS = ROW * TILE_HEIGHT
+PAINTED_ROW = PLANES * TILE_WIDTH
+MEASURED_ROW = (PLANES + EVALUATED) * TILE_WIDTH
 BATCH = 16
 """Splats that are fetched together; before each batch a tile looks for rows that are finished."""
-FETCHED = SUMS + (MEASURES - 1) * TILE_WIDTH
-BUFFER = FETCHED + BATCH * SPLAT_WIDTH
 
 LOG_ALPHA_MIN = np.float32(math.log(constants.ALPHA_MIN) / math.log(256.0))
 ALPHA_MAX = np.float32(constants.ALPHA_MAX)
@@ -70,11 +75,13 @@ def _blend_row(tile, base, u, ux, q, red, green, blue, depth, measure):  # type:
         tile[base + k + U(4 * TILE_WIDTH)] += weight * depth
         if measure:
             hit = ONE if weight > ZERO else ZERO
-            tile[k + U(SUMS)] += weight
-            tile[k + U(SUMS + TILE_WIDTH)] = max(tile[k + U(SUMS + TILE_WIDTH)], weight)
-            tile[k + U(SUMS + 2 * TILE_WIDTH)] += hit
-            tile[k + U(SUMS + 3 * TILE_WIDTH)] += hit * before
-            tile[k + U(SUMS + 4 * TILE_WIDTH)] += weight * before
+            above = base + k + U(PAINTED_ROW)
+            below = above + U(MEASURED_ROW)
+            tile[below] = tile[above] + weight
+            tile[below + U(TILE_WIDTH)] = max(tile[above + U(TILE_WIDTH)], weight)
+            tile[below + U(2 * TILE_WIDTH)] = tile[above + U(2 * TILE_WIDTH)] + hit
+            tile[below + U(3 * TILE_WIDTH)] = tile[above + U(3 * TILE_WIDTH)] + hit * before
+            tile[below + U(4 * TILE_WIDTH)] = tile[above + U(4 * TILE_WIDTH)] + weight * before
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
@@ -90,54 +97,88 @@ def _blend_splat(tile, splat, x0, y0, first, last, measure):  # type: ignore[no-
     depth = tile[splat + U(DEPTH)]
     dy = y0 - tile[splat + U(Y)] + np.float32(first)
     ux_dx = ux * (x0 - tile[splat + U(X)])
+    size = U(MEASURED_ROW if measure else PAINTED_ROW)
     for row in range(first, last):
         v = vy * dy
-        _blend_row(tile, row * U(ROW), ux_dx + uy * dy, ux, log_opacity - v * v, red, green, blue, depth, measure)
+        _blend_row(tile, row * size, ux_dx + uy * dy, ux, log_opacity - v * v, red, green, blue, depth, measure)
         dy += ONE
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _fetch(tile, splats, pairs, start, size):  # type: ignore[no-untyped-def]
-    """Copy a batch of splats into the buffer, so that their cache misses overlap."""
+def _fetch(tile, batch, splats, pairs, start, size):  # type: ignore[no-untyped-def]
+    """Copy a batch of splats to ``batch`` in the buffer, so that their cache misses overlap."""
     for j in range(size):
         rank = pairs[start + j] >> U(16)
         for column in range(U(SPLAT_WIDTH)):
-            tile[U(FETCHED) + j * U(SPLAT_WIDTH) + column] = splats[rank, column]
+            tile[batch + j * U(SPLAT_WIDTH) + column] = splats[rank, column]
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _row_lives(tile, row):  # type: ignore[no-untyped-def]
+def _row_lives(tile, base):  # type: ignore[no-untyped-def]
     live = False
-    for k in range(row * U(ROW), row * U(ROW) + U(TILE_WIDTH)):
+    for k in range(base, base + U(TILE_WIDTH)):
         live |= tile[k] > ZERO
     return live
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _take_sums(tile, sums, pair):  # type: ignore[no-untyped-def]
-    """Move the sums that one splat left, one for each column of the tile, to its row of ``sums``."""
-    for value in range(U(MEASURES - 1)):
-        total = ZERO
-        for k in range(U(SUMS) + value * U(TILE_WIDTH), U(SUMS) + value * U(TILE_WIDTH) + U(TILE_WIDTH)):
-            total = max(total, tile[k]) if value == U(1) else total + tile[k]
-            tile[k] = ZERO
-        sums[pair, value] = total
+def _begin_sums(tile, row):  # type: ignore[no-untyped-def]
+    """No deeds yet above the first row that a splat touches."""
+    base = row * U(MEASURED_ROW) + U(PAINTED_ROW)
+    for k in range(base, base + U(EVALUATED * TILE_WIDTH)):
+        tile[k] = ZERO
+
+
+@njit(fastmath=FAST | {"reassoc", "nnan"}, **JIT)
+def _take_sums(tile, row, sums, pair):  # type: ignore[no-untyped-def]
+    """Add up the columns of what a splat has done above ``row``. Not inlined by numba: the sums may be taken in any order."""
+    base = row * U(MEASURED_ROW) + U(PAINTED_ROW)
+    weight = ZERO
+    largest = ZERO
+    hits = ZERO
+    before = ZERO
+    squared = ZERO
+    for k in range(base, base + U(TILE_WIDTH)):
+        weight += tile[k]
+        largest = max(largest, tile[k + U(TILE_WIDTH)])
+        hits += tile[k + U(2 * TILE_WIDTH)]
+        before += tile[k + U(3 * TILE_WIDTH)]
+        squared += tile[k + U(4 * TILE_WIDTH)]
+    sums[pair, U(WEIGHT)] = weight
+    sums[pair, U(WEIGHT_MAX)] = largest
+    sums[pair, U(HITS)] = hits
+    sums[pair, U(TRANSMITTANCE)] = before
+    sums[pair, U(WEIGHT_TRANSMITTANCE)] = squared
 
 
 @njit(**JIT)
-def add_up(of_pairs, pairs, slots, sums):  # type: ignore[no-untyped-def]
-    """Add the sums of pairs [P, 6] to those of their Gaussians ``sums`` [N, 6], always in the same order."""
-    for pair in range(of_pairs.shape[0]):
-        slot = slots[pairs[pair] >> U(16)]
-        for value in range(MEASURES):
-            if value == 1:
-                sums[slot, 1] = max(sums[slot, 1], of_pairs[pair, 1])
-            else:
-                sums[slot, value] += of_pairs[pair, value]
+def add_up(of_pairs, pairs, slots, splats, area, perspective, sums):  # type: ignore[no-untyped-def]
+    """Add the sums of pairs [P, 6] to those of their Gaussians ``sums`` [N, 6], always in the same order.
+
+    In ``sums`` the last column is the blur: weight times the area of a pixel at the Gaussian, which is ``area``, with
+    ``perspective`` times the square of the depth. Returns how many pixels were evaluated.
+    """
+    evaluated = 0.0
+    for pair in range(U(of_pairs.shape[0])):
+        evaluated += of_pairs[pair, U(EVALUATED)]
+        weight = np.float64(of_pairs[pair, U(WEIGHT)])
+        if weight > 0.0:
+            rank = pairs[pair] >> U(16)
+            slot = U(slots[rank])
+            depth = np.float64(splats[rank, U(DEPTH)]) if perspective else 1.0
+            sums[slot, U(WEIGHT)] += weight
+            sums[slot, U(WEIGHT_MAX)] = max(sums[slot, U(WEIGHT_MAX)], np.float64(of_pairs[pair, U(WEIGHT_MAX)]))
+            sums[slot, U(HITS)] += of_pairs[pair, U(HITS)]
+            sums[slot, U(TRANSMITTANCE)] += of_pairs[pair, U(TRANSMITTANCE)]
+            sums[slot, U(WEIGHT_TRANSMITTANCE)] += of_pairs[pair, U(WEIGHT_TRANSMITTANCE)]
+            sums[slot, U(BLUR)] += weight * area * depth * depth
+    return evaluated
 
 
 def _make_blend(measure: bool) -> Any:
     """The kernel that blends tiles; with ``measure`` it also sums up what each pair did."""
+    row_size = MEASURED_ROW if measure else PAINTED_ROW
+    fetched = row_size * (TILE_HEIGHT + 1)
 
     @njit(parallel=True, fastmath=FAST, **JIT)
     def blend(splats, offsets, pairs, tiles_x, tile_range, rgb, alpha, depth, sums):  # type: ignore[no-untyped-def]
@@ -145,34 +186,36 @@ def _make_blend(measure: bool) -> Any:
         for number in prange(tile_range[0], tile_range[1]):
             left = (number % tiles_x) * TILE_WIDTH
             top = (number // tiles_x) * TILE_HEIGHT
-            tile = np.zeros(BUFFER, np.float32)
+            tile = np.zeros(fetched + BATCH * SPLAT_WIDTH, np.float32)
             for row in range(TILE_HEIGHT):
                 for k in range(TILE_WIDTH):
-                    tile[row * ROW + k] = ONE if left + k < width else -ONE
+                    tile[row * row_size + k] = ONE if left + k < width else -ONE
             begin = U(0)
             end = U(min(TILE_HEIGHT, height - top))
             x0 = np.float32(left + 0.5)
             y0 = np.float32(top + 0.5)
             for start in range(U(offsets[number]), U(offsets[number + 1]), U(BATCH)):
-                while begin < end and not _row_lives(tile, begin):
+                while begin < end and not _row_lives(tile, begin * U(row_size)):
                     begin += U(1)
-                while begin < end and not _row_lives(tile, end - U(1)):
+                while begin < end and not _row_lives(tile, (end - U(1)) * U(row_size)):
                     end -= U(1)
                 if begin >= end:
                     break
                 size = min(U(BATCH), U(offsets[number + 1]) - start)
-                _fetch(tile, splats, pairs, start, size)
+                _fetch(tile, U(fetched), splats, pairs, start, size)
                 for j in range(size):
                     first = max(begin, (pairs[start + j] >> U(8)) & U(255))
                     last = min(end, pairs[start + j] & U(255))
-                    _blend_splat(tile, U(FETCHED) + j * U(SPLAT_WIDTH), x0, y0, first, last, measure)
+                    if measure and first < last:
+                        _begin_sums(tile, first)
+                    _blend_splat(tile, U(fetched) + j * U(SPLAT_WIDTH), x0, y0, first, last, measure)
                     if measure and first < last:
                         pair = start + j - U(offsets[tile_range[0]])
-                        _take_sums(tile, sums, pair)
-                        sums[pair, MEASURES - 1] = np.float32((last - first) * U(TILE_WIDTH))
+                        _take_sums(tile, last, sums, pair)
+                        sums[pair, U(EVALUATED)] = np.float32((last - first) * U(TILE_WIDTH))
             for row in range(min(TILE_HEIGHT, height - top)):
                 for column in range(min(TILE_WIDTH, width - left)):
-                    k = row * ROW + column
+                    k = row * row_size + column
                     covered = ONE - abs(tile[k])
                     rgb[top + row, left + column, 0] = tile[k + TILE_WIDTH]
                     rgb[top + row, left + column, 1] = tile[k + 2 * TILE_WIDTH]

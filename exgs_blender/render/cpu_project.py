@@ -41,7 +41,7 @@ FAST = {"contract", "nsz", "arcp"}
 
 @njit(parallel=True, fastmath=FAST, **JIT)
 def project(means, covars, opacities, viewmat, K, size, clip, ortho, antialiased, splats, keys, slots, counts):  # type: ignore[no-untyped-def]
-    """Fill ``splats`` [N, 16] (but for the colour) for the Gaussians that the view can see.
+    """Fill ``splats`` [N, 16], black, for the Gaussians that the view can see.
 
     Within each chunk of CHUNK the visible ones move to the front: ``keys`` gets their depth, ``slots`` the Gaussian's
     number, ``counts`` [chunks] how many there are.
@@ -127,6 +127,9 @@ def project(means, covars, opacities, viewmat, K, size, clip, ortho, antialiased
             splats[i, UY] = -ux * b / c
             splats[i, VY] = math.sqrt(HALF_LOG256E / c)
             splats[i, LOG_OPACITY] = math.log(opacity) / math.log(256.0)
+            splats[i, RED] = 0.0
+            splats[i, GREEN] = 0.0
+            splats[i, BLUE] = 0.0
             splats[i, DEPTH] = z
             splats[i, EXTENT_X] = ex
             splats[i, EXTENT_Y] = ey

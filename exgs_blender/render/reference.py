@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import constants
-from .contribution import ViewSums
 from .frame import Backend, Frame, RasterizeMode
 from .prepared import UPPER, PreparedScene
 from .view import View
@@ -41,6 +40,18 @@ class Splats:
     colours: F64
 
 
+@dataclass(frozen=True, eq=False)
+class ViewSums:
+    """One view's sums over its pixels, [N] each; the fields of ``BlendStatistics`` without ``_sum``."""
+
+    weight: F64
+    weight_max: F64
+    hits: F64
+    transmittance: F64
+    weight_transmittance: F64
+    blur: F64
+
+
 def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> Frame:
     """One view; ``threads`` is ignored."""
     return blend(scene, view, mode)[0]
@@ -55,7 +66,8 @@ def blend(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[Frame,
     open_pixels = np.ones((view.height, view.width), bool)
     rgb = np.zeros((view.height, view.width, 3))
     depth = np.zeros((view.height, view.width))
-    sums = ViewSums(*(np.zeros(len(scene)) for _ in range(5)))
+    sums = ViewSums(*(np.zeros(len(scene)) for _ in range(6)))
+    area = pixel_area(splats.depths, view)
     for i, slot in enumerate(splats.slots):
         dx, dy = x - splats.means[i, 0], y - splats.means[i, 1]
         (a, b), (_, c) = splats.conics[i]
@@ -76,6 +88,7 @@ def blend(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[Frame,
         sums.hits[slot] = hit.sum()
         sums.transmittance[slot] = before.sum()
         sums.weight_transmittance[slot] = (weight * before).sum()
+        sums.blur[slot] = weight.sum() * area[i]
     covered = 1 - transmittance
     depth /= np.maximum(covered, constants.ALPHA_EPS)
     frame = Frame(rgb.astype(np.float32), covered.astype(np.float32), depth.astype(np.float32), Backend("reference", "numpy"))
@@ -110,6 +123,16 @@ def project(scene: PreparedScene, view: View, mode: RasterizeMode) -> Splats:
         depths=centres[usable, 2],
         colours=colours(scene, view)[slots[usable]],
     )
+
+
+def pixel_area(depths: F64, view: View) -> F64:
+    """[V] area of a pixel at each depth, in square world units: (z / f)^2, for an orthographic view 1 / f^2.
+
+    A view matrix that scales by s shows lengths of the world times s; s^3 is its determinant.
+    """
+    depths = np.ones_like(depths) if view.ortho else depths
+    scale = float(np.linalg.det(view.viewmat[:3, :3])) ** (1 / 3)
+    return depths**2 / (view.K[0, 0] * view.K[1, 1] * scale**2)
 
 
 def _det(matrices: F64) -> F64:

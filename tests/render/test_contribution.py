@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from exgs_blender.render import cpu_backend, reference
-from exgs_blender.render.contribution import blend_statistics, pixel_area
+from exgs_blender.render.contribution import blend_statistics
 from exgs_blender.render.prepared import prepare
 from exgs_blender.render.rasterize import rasterize
 from exgs_blender.render.view import view_of
 from exgs_blender.splats import SplatObject
+from exgs_blender.splats.gaussians import F32
 from tests.clouds import random_gaussians
 
 from .views import around
@@ -34,7 +35,7 @@ def test_equal_reference(mode: str, ortho: bool) -> None:
         "weight_max": np.max([s.weight_max for s in sums], axis=0),
         "transmittance_sum": sum(s.transmittance for s in sums),
         "weight_transmittance_sum": sum(s.weight_transmittance for s in sums),
-        "blur_sum": sum(s.weight * pixel_area(scene, v) for s, v in zip(sums, views, strict=True)),
+        "blur_sum": sum(s.blur for s in sums),
     }.items():
         # A pixel at the threshold of alpha may count in one and not in the other: up to 1/255 of weight, 1 of T.
         slack = {"weight_sum": 0.01, "transmittance_sum": 1.01}.get(name, 1e-3)
@@ -67,6 +68,37 @@ def test_small_groups_of_tiles_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
     whole = blend_statistics(cloud, cameras)
     monkeypatch.setattr(cpu_backend, "MEASURED_PAIRS", 100)
     assert np.array_equal(blend_statistics(cloud, cameras).weight_sum, whole.weight_sum)
+
+
+def test_frames_are_the_rendered_ones() -> None:
+    cloud = random_gaussians(400, 2, seed=16)
+    cameras = around(cloud, 2)
+    seen: dict[int, tuple[F32, F32]] = {}
+    with_frames = blend_statistics(prepare(cloud), cameras, frames=lambda index, rgb, alpha: seen.update({index: (rgb, alpha)}))
+    for index in range(2):
+        frame = rasterize(cloud, cameras, index, backend="cpu")
+        assert np.abs(seen[index][0] - frame.rgb).max() < 1e-5
+        assert np.abs(seen[index][1] - frame.alpha).max() < 1e-5
+    assert np.array_equal(with_frames.weight_sum, blend_statistics(cloud, cameras).weight_sum)
+
+
+def test_threads_do_not_change_the_sums() -> None:
+    cloud = random_gaussians(500, 1, seed=17)
+    cameras = around(cloud, 2)
+    one, every = blend_statistics(cloud, cameras, threads=1), blend_statistics(cloud, cameras)
+    for field in fields(one):
+        assert np.array_equal(getattr(one, field.name), getattr(every, field.name)), field.name
+
+
+def test_nothing_in_view() -> None:
+    cloud = random_gaussians(50, 0, seed=18)
+    cameras = around(cloud, 1)
+    away = cameras.viewmats.copy()
+    away[:, 2] *= -1
+    away[:, 0] *= -1
+    found = blend_statistics(cloud, replace(cameras, viewmats=away))
+    assert not found.hits.any()
+    assert not found.weight_sum.any()
 
 
 def test_blur_is_the_world_area_of_a_pixel() -> None:
