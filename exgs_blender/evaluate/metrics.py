@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..errors import ExgsError
 from ..splats.gaussians import F32
+from .filters import correlate, gaussian_taps
 
 MAX_PSNR = 100.0
 """What identical images get, so that means stay finite."""
@@ -71,10 +72,6 @@ def ssim(image: F32, reference: F32) -> float:
 
 def _window(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Separable Gaussian mean over the places where the window fits."""
-    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
-    taps = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    taps = gaussian_taps(SSIM_RADIUS, SSIM_SIGMA)
     taps /= taps.sum()
-    for axis in (0, 1):
-        size = image.shape[axis] - 2 * SSIM_RADIUS
-        image = sum(tap * np.take(image, range(i, i + size), axis=axis) for i, tap in enumerate(taps))
-    return image
+    return correlate(correlate(image, taps, 0), taps, 1)
