@@ -11,8 +11,8 @@ from ..errors import FileError
 from ..splats import MAX_SH_DEGREE
 from ..splats.gaussians import F32
 
-MAX_EXPANSION = 1000
-"""Decoded floats per packed byte, at most. Real captures in packed formats expand 3 to 30 times."""
+MAX_EXPANSION = 200
+"""Decoded bytes per packed byte, at most: a Gaussian of SH degree 3 in 1.2 bytes. Real captures in packed formats expand 3 to 30 times."""
 
 ALWAYS_ALLOWED_BYTES = 64 << 20
 """Up to this decoded size, any expansion is harmless."""
@@ -24,6 +24,11 @@ MAX_LOG_SCALE = 88.0
 def decoded_bytes(count: int, sh_degree: int) -> int:
     """Bytes of the float32 arrays of ``count`` Gaussians."""
     return count * 4 * (11 + 3 * (sh_degree + 1) ** 2)
+
+
+def plausible(decoded: int, packed: int) -> bool:
+    """Whether so many bytes can honestly come out of so many packed ones, or are too few to hurt."""
+    return decoded <= max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * packed)
 
 
 def shown(value: object) -> str:
@@ -47,7 +52,7 @@ def check_claim(path: Path, field: str, count: int, sh_degree: int, packed_bytes
     """
     if not 0 <= sh_degree <= MAX_SH_DEGREE:
         raise FileError(path, f"field 'SH degree' is {sh_degree}, expected 0 to {MAX_SH_DEGREE}", "The file is damaged or too new")
-    if count < 0 or decoded_bytes(count, sh_degree) > max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * packed_bytes):
+    if count < 0 or not plausible(decoded_bytes(count, sh_degree), packed_bytes):
         raise FileError(
             path,
             f"field '{field}' claims {count} Gaussians, which {packed_bytes} packed bytes cannot hold",

@@ -41,14 +41,14 @@ class Source(Protocol):
         ...
 
 
-def plain_name(path: Path, name: object) -> str:
-    """A file name from ``meta.json`` that stays in its folder.
+def plain_name(path: Path, name: object, where: str = "meta.json") -> str:
+    """A file name out of a file (a field of ``where``) that stays in its folder.
 
     Raises:
         FileError: it is no string, or has a path in it.
     """
     if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in '/\\:\0"<>|?*'):
-        raise FileError(path, f"meta.json names the file {shown(name)}, expected a plain file name without a folder", "The file is damaged")
+        raise FileError(path, f"{where} names the file {shown(name)}, expected a plain file name without a folder", "The file is damaged")
     return name
 
 

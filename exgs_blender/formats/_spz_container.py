@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileError, MissingDependencyError
-from ..splats.gaussians import SH_COEFFICIENTS
+from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ._files import read_bytes
 from ._limits import check_claim, check_not_empty
 
 MAGIC = b"NGSP"
@@ -29,6 +30,9 @@ FLAG_LOD_TREE = 0x80
 MAX_RECORD_BYTES = 1 << 20
 COORDINATE_RECORD = 0xADBE0003
 RUB, RDF, LAST_UPRIGHT_SYSTEM = 4, 6, 8
+RDF_FROM_RUB = (1, -1, -1)
+COLOUR_SCALE = 0.15
+"""Colour bytes are 255 * (0.5 + COLOUR_SCALE * f_dc)."""
 DAMAGED = "The file is damaged; export the capture again"
 TRUNCATED = "The download or copy is incomplete; copy the file again"
 
@@ -79,6 +83,17 @@ class Packed:
     header: Header
     attributes: dict[str, U8]
     flips: tuple[int, int, int]
+
+
+def reference_signs(degree: int, flips: tuple[int, int, int]) -> F32:
+    """[K-1, 1] where the reference library's mirroring differs from the harmonics': it lets the last of degree 4 follow y.
+
+    All files come from that library or follow it, so doing the same gives back the coefficient that was packed.
+    """
+    signs = np.ones((SH_COEFFICIENTS[degree] - 1, 1), np.float32)
+    if degree == 4:
+        signs[-1] = flips[1]
+    return signs
 
 
 def _parse_header(path: Path, head: bytes, packed_bytes: int, newest: int) -> Header:
@@ -203,10 +218,7 @@ def read_container(path: Path) -> Packed:
         FileError: unreadable, no SPZ, too new, damaged, or not of the size that its header claims.
         MissingDependencyError: version 4 without zstandard.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
+    data = read_bytes(path)
     if data[:2] == GZIP_MAGIC:
         return _read_gzip(path, data)
     header = _parse_header(path, data, len(data), NEWEST_VERSION)

@@ -3,6 +3,7 @@
 
 Element "chunk" holds the ranges, "vertex" four packed words, and the optional "sh" one byte a coefficient.
 Source: the PlayCanvas user manual, "Compressed PLY". Values are in the axes of the PLY that it was made from.
+Written along a Z curve, which keeps chunks small: the Gaussians come back in another order.
 """
 
 from __future__ import annotations
@@ -13,18 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import atomic_path
 from ..errors import FileError
 from ..progress import Report, silent
 from ..splats import Gaussians
-from ..splats.activation import logit_from_opacity, sh0_from_rgb
+from ..splats.activation import logit_from_opacity, opacity_from_logit, rgb_from_sh0, sh0_from_rgb
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ..splats.morton import morton_order
 from ._limits import check_not_empty, check_scales
 from ._ply_header import DAMAGED, Element, Header, read_header
+from ._smallest_three import SQRT2, from_largest_and_rest, largest_and_rest
 from .registry import Format
 
 CHUNK = 256
 SH_RANGE = 8.0
 """Coefficient bytes span -SH_RANGE / 2 to SH_RANGE / 2."""
+
+PIECE = CHUNK * CHUNK
+"""Gaussians that are packed at a time: whole chunks."""
+
+MAX_WRITTEN_LOG_SCALE = 20.0
+"""Shapes beyond it are damaged, and would cost the other ones of their chunk all precision."""
 
 MAX_RANGE = 1e30
 """Limits of a chunk are below this, so that what lies between them is finite."""
@@ -87,14 +97,8 @@ def _within(chunks: NDArray[Any], names: tuple[str, ...], unit: F32) -> F32:
 
 def _decode_quats(words: U32) -> F32:
     """2 bits name the largest of wxyz; the others, in order, take 10 bits over [-1, 1] / sqrt(2)."""
-    small = (_fields(words << np.uint32(2), (10, 10, 10)) - np.float32(0.5)) * np.float32(np.sqrt(2.0))
-    largest = words >> np.uint32(30)
-    quats = np.empty((len(words), 4), np.float32)
-    for index in range(4):
-        rows = largest == index
-        quats[np.ix_(rows, [i for i in range(4) if i != index])] = small[rows]
-        quats[rows, index] = np.sqrt(np.maximum(0, 1 - np.square(small[rows]).sum(axis=1)))
-    return quats
+    small = (_fields(words << np.uint32(2), (10, 10, 10)) - np.float32(0.5)) * SQRT2
+    return from_largest_and_rest(words >> np.uint32(30), small)
 
 
 def _decode_sh_rest(header: Header, count: int) -> F32:
@@ -166,6 +170,78 @@ def _words(rows: NDArray[Any], name: str) -> U32:
     return rows[name].astype(np.uint32)
 
 
+def _packed(values: F32, bits: tuple[int, ...]) -> U32:
+    """[N, len(bits)] in 0..1 -> words with the first field in the highest bits; the inverse of ``_fields``."""
+    words = np.zeros(len(values), np.uint32)
+    for column, width in enumerate(bits):
+        most = (1 << width) - 1
+        words = (words << np.uint32(width)) | np.clip(np.round(values[:, column] * most), 0, most).astype(np.uint32)
+    return words
+
+
+def _spans(values: F32, low: float, high: float) -> tuple[F32, F32]:
+    """[N, 3] -> (limits of each chunk [C, 6]: minima, maxima; the values within them [N, 3] in 0..1)."""
+    clipped = np.clip(values, low, high)
+    starts = np.arange(0, len(values), CHUNK)
+    least, most = np.minimum.reduceat(clipped, starts), np.maximum.reduceat(clipped, starts)
+    owner = np.arange(len(values)) // CHUNK
+    span = np.where(most > least, most - least, np.float32(1))
+    unit: F32 = (clipped - least[owner]) / span[owner]
+    return np.concatenate([least, most], axis=1), unit
+
+
+def _pack_piece(piece: Gaussians) -> tuple[F32, U32]:
+    """(chunk limits [C, 18], packed words [N, 4]) of Gaussians that begin at the border of a chunk."""
+    position_limits, position = _spans(piece.means, -MAX_RANGE, MAX_RANGE)
+    scale_limits, scale = _spans(piece.scales, -MAX_WRITTEN_LOG_SCALE, MAX_WRITTEN_LOG_SCALE)
+    colour_limits, colour = _spans(rgb_from_sh0(piece.sh0[:, 0]), -MAX_RANGE, MAX_RANGE)
+    largest, rest = largest_and_rest(piece.quats)
+    words = [
+        _packed(position, (11, 10, 11)),
+        (largest.astype(np.uint32) << np.uint32(30)) | _packed(rest / SQRT2 + np.float32(0.5), (10, 10, 10)),
+        _packed(scale, (11, 10, 11)),
+        _packed(np.concatenate([colour, opacity_from_logit(piece.opacities)[:, None]], axis=1), (8, 8, 8, 8)),
+    ]
+    return np.concatenate([position_limits, scale_limits, colour_limits], axis=1), np.stack(words, axis=1)
+
+
+def _header(count: int, rest: int) -> bytes:
+    limits = [f"{end}_{name}" for group in (POSITION_RANGE, SCALE_RANGE, COLOUR_RANGE) for end in ("min", "max") for name in group]
+    lines = ["ply", "format binary_little_endian 1.0", f"element chunk {-(-count // CHUNK)}"]
+    lines += [f"property float {name}" for name in limits]
+    lines += [f"element vertex {count}", *(f"property uint {name}" for name in PACKED)]
+    if rest:
+        lines += [f"element sh {count}", *(f"property uchar f_rest_{i}" for i in range(3 * rest))]
+    return "\n".join([*lines, "end_header\n"]).encode("ascii")
+
+
+def write(path: Path, gaussians: Gaussians, *, report: Report = silent) -> None:
+    """Write a compressed PLY with colour ranges, in Morton order; atomic.
+
+    SH coefficients are clipped to +-4, log scales to +-20.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    count, rest = len(gaussians), gaussians.shN.shape[1]
+    order = morton_order(gaussians.means)
+    pieces = [order[start : start + PIECE] for start in range(0, count, PIECE)]
+    words = np.empty((count, len(PACKED)), "<u4")
+    passes = 2 if rest else 1
+    with atomic_path(path) as part, part.open("wb") as file:
+        file.write(_header(count, rest))
+        for done, rows in enumerate(pieces):
+            report("writing compressed PLY", done / len(pieces) / passes)
+            limits, words[done * PIECE : done * PIECE + len(rows)] = _pack_piece(gaussians.select(rows))
+            file.write(limits.astype("<f4").tobytes())
+        file.write(words.data)
+        for done, rows in enumerate(pieces if rest else []):
+            report("writing compressed PLY", (1 + done / len(pieces)) / passes)
+            levels = np.floor((gaussians.shN[rows].transpose(0, 2, 1) / SH_RANGE + np.float32(0.5)) * 256)
+            file.write(np.clip(levels, 0, 255).astype(np.uint8).tobytes())
+    report("writing compressed PLY", 1.0)
+
+
 def _sniff(path: Path, head: bytes) -> bool:
     return head.startswith(b"ply") and b"packed_position" in head and b"end_header" in head
 
@@ -176,5 +252,9 @@ FORMAT = Format(
     suffixes=(".compressed.ply",),
     sniff=_sniff,
     read=read,
+    write=write,
     priority=10,
+    variants="with and without colour ranges",
+    conventions="as in the PLY; quantised within chunks of 256",
+    max_sh_degree=3,
 )

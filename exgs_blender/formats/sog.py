@@ -21,6 +21,7 @@ from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
 from ..splats.gaussians import F32, SH_COEFFICIENTS
 from ._limits import check_claim, check_not_empty, check_scales, shown
+from ._smallest_three import from_largest_and_rest
 from ._sog_lod import LOD_META, finest_parts
 from ._sog_source import MAX_META_BYTES, META, BundleSource, FolderSource, Source, finite_numbers, plain_name, read_json, read_pixels
 from .registry import Format
@@ -91,13 +92,7 @@ def _decode_quats(source: Source, meta: dict[str, Any], count: int) -> F32:
         problem = f"image '{name}' has alpha {int(pixels[at, 3])} for Gaussian {at}, expected 252 to 255"
         raise FileError(source.path, problem, "The image was saved with loss; export the capture again")
     table = ((np.arange(256) / 255.0 - 0.5) * np.sqrt(2.0)).astype(np.float32)
-    small = table[pixels[:, :3]]
-    quats = np.empty((count, 4), np.float32)
-    for index in range(4):
-        rows = largest == index
-        quats[np.ix_(rows, [i for i in range(4) if i != index])] = small[rows]
-        quats[rows, index] = np.sqrt(np.maximum(0.0, 1.0 - np.square(small[rows]).sum(axis=1)))
-    return quats
+    return from_largest_and_rest(largest, table[pixels[:, :3]])
 
 
 def _look_up(source: Source, field: str, book: F32, indices: NDArray[np.uint8]) -> F32:

@@ -15,11 +15,13 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
 from ..splats.gaussians import F32, SH_COEFFICIENTS
-from ._spz_container import GZIP_MAGIC, MAGIC, U8, Packed, read_container
+from ..splats.spherical_harmonics import sh_signs
+from ..splats.transforms import quat_signs
+from ._spz_container import COLOUR_SCALE, GZIP_MAGIC, MAGIC, U8, Packed, read_container, reference_signs
 from .registry import Format
 
-COLOUR_SCALE = 0.15
-"""Colour bytes are 255 * (0.5 + COLOUR_SCALE * f_dc)."""
+DEFAULT_VERSION = 3
+"""What is written unless asked otherwise: version 4 is a little smaller, but fewer programs read it."""
 
 
 def _decode_means(packed: Packed) -> F32:
@@ -61,25 +63,6 @@ def _decode_smallest_three(raw: U8) -> F32:
     return xyzw[:, [3, 0, 1, 2]]
 
 
-def sh_signs(degree: int, flips: tuple[int, int, int]) -> F32:
-    """Signs [K-1] of the SH coefficients above degree 0 when axes are mirrored.
-
-    Real harmonics of degree l and order m: z enters with the parity of l + m, the azimuth as cos(m phi) for
-    m >= 0 and sin(|m| phi) below, so y changes the sign for m < 0, and x for odd m >= 0 and even m < 0.
-    """
-    x, y, z = flips
-    signs = [
-        z ** ((band + order) % 2) * (y if order < 0 else 1) * x ** ((order + (order < 0)) % 2)
-        for band in range(1, degree + 1)
-        for order in range(-band, band + 1)
-    ]
-    if degree == 4:
-        # The reference library mirrors this one with y, which the harmonic does not do. All files come from it
-        # or follow it, so doing the same gives back the coefficient that was packed.
-        signs[-1] *= y
-    return np.array(signs, np.float32)
-
-
 def read(path: Path, *, report: Report = silent) -> Gaussians:
     """Read an SPZ file.
 
@@ -92,13 +75,12 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     report("reading SPZ", 0.5)
     header, raw = packed.header, packed.attributes
     quats = _decode_first_three(raw["rotations"]) if header.version < 3 else _decode_smallest_three(raw["rotations"])
-    x, y, z = packed.flips
-    quats *= np.array([1, y * z, x * z, x * y], np.float32)
+    quats *= quat_signs(packed.flips)
     levels = np.arange(256, dtype=np.float32)
     sh0 = ((levels / 255 - np.float32(0.5)) / np.float32(COLOUR_SCALE))[raw["colors"]]
     rest = SH_COEFFICIENTS[header.sh_degree] - 1
     shN = ((levels - 128) / 128)[raw["sh"]].reshape(header.count, rest, 3)
-    shN *= sh_signs(header.sh_degree, packed.flips)[:, None]
+    shN *= sh_signs(header.sh_degree, packed.flips)[:, None] * reference_signs(header.sh_degree, packed.flips)
     report("reading SPZ", 1.0)
     return Gaussians(
         means=_decode_means(packed),
@@ -110,8 +92,31 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     )
 
 
+def write(path: Path, gaussians: Gaussians, *, report: Report = silent, version: int = DEFAULT_VERSION) -> None:
+    """Write an SPZ file; log scales are clipped to -10 .. 5.9, colour to f_dc within +-3.3, SH coefficients to +-1; atomic.
+
+    Raises:
+        ExgsError: no such version, or a position beyond what it can hold.
+        FileError: the file cannot be written.
+        MissingDependencyError: version 4 without zstandard.
+    """
+    from ._spz_write import write_spz
+
+    write_spz(Path(path), gaussians, version, report)
+
+
 def _sniff(path: Path, head: bytes) -> bool:
     return head.startswith(MAGIC) or head.startswith(GZIP_MAGIC)
 
 
-FORMAT = Format(name="spz", title="SPZ (Niantic)", suffixes=(".spz",), sniff=_sniff, read=read)
+FORMAT = Format(
+    name="spz",
+    title="SPZ (Niantic)",
+    suffixes=(".spz",),
+    sniff=_sniff,
+    read=read,
+    write=write,
+    variants="versions 1 to 4 (written: 3; others with --spz-version)",
+    conventions="right-up-back axes, turned; wxyz without its largest component",
+    write_options=frozenset({"version"}),
+)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS = 21
+CHUNK = 1 << 16
 
 
 def _spread(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -29,11 +30,15 @@ def morton_codes(means: NDArray[np.floating[Any]]) -> NDArray[np.uint64]:
     """[N, 3] positions -> [N] 63-bit codes over the cloud's bounding cube (21 bits an axis)."""
     if len(means) == 0:
         return np.zeros(0, np.uint64)
-    points = np.asarray(means, np.float64)
-    low = points.min(axis=0)
-    extent = max(float((points.max(axis=0) - low).max()), 1e-30)
-    cells = np.minimum((points - low) / extent * 2**BITS, 2**BITS - 1).astype(np.uint64)
-    return _spread(cells[:, 0]) | (_spread(cells[:, 1]) << np.uint64(1)) | (_spread(cells[:, 2]) << np.uint64(2))
+    low = means.min(axis=0).astype(np.float64)
+    extent = max(float((means.max(axis=0) - low).max()), 1e-30)
+    codes = np.empty(len(means), np.uint64)
+    for start in range(0, len(means), CHUNK):  # in pieces: the 64-bit steps in between take nine times the memory of the codes
+        points = np.asarray(means[start : start + CHUNK], np.float64)
+        cells = np.minimum((points - low) / extent * 2**BITS, 2**BITS - 1).astype(np.uint64)
+        code = _spread(cells[:, 0]) | (_spread(cells[:, 1]) << np.uint64(1)) | (_spread(cells[:, 2]) << np.uint64(2))
+        codes[start : start + CHUNK] = code
+    return codes
 
 
 def morton_order(means: NDArray[np.floating[Any]]) -> NDArray[np.int64]:

@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exgs_blender import formats
-from exgs_blender.errors import FileError, MissingDependencyError
-from exgs_blender.formats.spz import sh_signs
+from exgs_blender.errors import ExgsError, FileError, MissingDependencyError
+from exgs_blender.formats._spz_container import reference_signs
 from exgs_blender.splats import Gaussians
+from exgs_blender.splats.spherical_harmonics import sh_signs
 
 from ..clouds import random_gaussians
 from .compare import assert_within, refusal
-from .encoders import RUB_SIGNS, spz_attributes, spz_bytes, spz_header
+from .encoders import RUB_SIGNS_REFERENCE_LIBRARY, spz_attributes, spz_bytes, spz_header
 
 # Half a quantisation step of each field.
 LIMITS = {"means": 0.5 / 4096 + 1e-6, "scales": 0.5 / 16 + 1e-6, "opacities": 0.5 / 255 + 1e-6, "sh0": 0.5 / 255 / 0.15 + 1e-6}
@@ -47,6 +48,40 @@ def test_round_trip(tmp_path: Path, version: int, degree: int) -> None:
     assert_within(cloud, again, **limits, quats=quats)
 
 
+@pytest.mark.parametrize("degree", range(5))
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_written(tmp_path: Path, version: int, degree: int) -> None:
+    cloud = small_cloud(200, degree)
+    formats.write(tmp_path / "cloud.spz", cloud, version=version)
+    again = formats.read(tmp_path / "cloud.spz")
+    coarse = {"shN": 0.5 * 16 / 128 + 1e-6, "means": 5e-4 if version == 1 else 0.5 / 4096 + 1e-6}  # 4 bits above degree 1
+    assert_within(cloud, again, **LIMITS | coarse, quats=0.12 if version < 3 else 0.003)
+    assert np.abs(again.shN[:, :3] - cloud.shN[:, :3]).max(initial=0) <= 0.5 * 8 / 128 + 1e-6
+
+
+def test_written_like_the_specification(tmp_path: Path) -> None:
+    """Byte for byte what the encoder of these tests writes, for values that need no rounding of SH."""
+    cloud = small_cloud(50, 0)
+    cloud.means[:] *= 100
+    formats.write(tmp_path / "cloud.spz", cloud)
+    assert gzip.decompress((tmp_path / "cloud.spz").read_bytes()) == gzip.decompress(spz_bytes(cloud, 3))
+
+
+def test_positions_take_the_bits_that_they_need(tmp_path: Path) -> None:
+    for size, bits in ((1.0, 15), (100.0, 12), (5000.0, 10)):
+        cloud = small_cloud(50, 0)
+        cloud.means[:] *= size / np.abs(cloud.means).max()
+        formats.write(tmp_path / "cloud.spz", cloud)
+        assert gzip.decompress((tmp_path / "cloud.spz").read_bytes())[13] == bits
+        assert np.abs(formats.read(tmp_path / "cloud.spz").means - cloud.means).max() <= 0.5 * 2.0**-bits + 1e-6 * size
+    cloud.means[:] *= 1e4
+    with pytest.raises(ExgsError, match=r"holds positions up to 8.38861e\+06"):
+        formats.write(tmp_path / "far.spz", cloud)
+    with pytest.raises(ExgsError, match="version 5 does not exist"):
+        formats.write(tmp_path / "new.spz", small_cloud(3, 0), version=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["cloud.spz"]
+
+
 def test_first_three_rotation_is_within_half_a_step(tmp_path: Path) -> None:
     cloud = small_cloud(500, 0)
     cloud.quats[:] /= np.linalg.norm(cloud.quats, axis=1, keepdims=True)
@@ -66,13 +101,10 @@ def test_fractional_bits_and_negative_positions(tmp_path: Path, bits: int) -> No
     assert np.abs(formats.read(path).means - cloud.means).max() <= 0.5 * 2.0**-bits + 1e-6
 
 
-def test_sh_signs_follow_the_polynomials() -> None:
-    np.testing.assert_array_equal(sh_signs(3, (1, -1, -1)), RUB_SIGNS[:15])
-    np.testing.assert_array_equal(sh_signs(4, (1, -1, -1)), [*RUB_SIGNS, -1])  # as the reference library packs it
-    x, y, z = (-1, 1, 1), (1, -1, 1), (1, 1, -1)
-    np.testing.assert_array_equal(sh_signs(2, x), [1, 1, -1, -1, 1, 1, -1, 1])  # y z x xy yz zz xz xx-yy
-    np.testing.assert_array_equal(sh_signs(2, y), [-1, 1, 1, -1, -1, 1, 1, 1])
-    np.testing.assert_array_equal(sh_signs(2, z), [1, -1, 1, 1, -1, 1, -1, 1])
+def test_mirroring_of_the_reference_library() -> None:
+    turned = sh_signs(4, (1, -1, -1)) * reference_signs(4, (1, -1, -1))[:, 0]
+    np.testing.assert_array_equal(turned, RUB_SIGNS_REFERENCE_LIBRARY)
+    assert (reference_signs(3, (1, -1, -1)) == 1).all()
 
 
 def record(kind: int, payload: bytes) -> bytes:

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing SPZ: each attribute quantised in pieces, into one gzip stream (versions 1 to 3) or a zstd stream each (4)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import atomic_path
+from ..errors import ExgsError, MissingDependencyError
+from ..progress import Report, silent
+from ..splats import Gaussians
+from ..splats.activation import opacity_from_logit, unit_quats
+from ..splats.transforms import flipped
+from ._smallest_three import SQRT2, largest_and_rest
+from ._spz_container import COLOUR_SCALE, MAGIC, NEWEST_GZIP_VERSION, NEWEST_VERSION, RDF_FROM_RUB, U8, Header, reference_signs
+
+CHUNK = 1 << 16
+FRACTIONAL_BITS = 12
+"""Of positions, as the reference library writes them: steps of 1/4096 of a unit, positions below 2048 units."""
+SMALLEST_PART = 1 / 32768
+"""Small captures get more fractional bits, so that a step is at most this part of their largest coordinate."""
+MOST_FRACTIONAL_BITS = 24
+SH1_BITS, SH_REST_BITS = 5, 4
+"""Significant bits of SH coefficients of degree 1 and above it, as the reference library writes them by default."""
+ZSTD_LEVEL = 12
+
+
+def write_spz(path: Path, gaussians: Gaussians, version: int, report: Report = silent) -> None:
+    """Write one version of SPZ; atomic.
+
+    Raises:
+        ExgsError: no such version, or a position beyond what it can hold.
+        FileError: the file cannot be written.
+        MissingDependencyError: version 4 without zstandard.
+    """
+    if not 1 <= version <= NEWEST_VERSION:
+        raise ExgsError(f"{path}: SPZ version {version} does not exist; choose 1 to {NEWEST_VERSION}")
+    bits = _fractional_bits(path, gaussians, version)
+    header = Header(version, len(gaussians), gaussians.sh_degree, bits, 0)
+    with atomic_path(path) as part, part.open("wb") as file:
+        if version > NEWEST_GZIP_VERSION:
+            file.write(_zstd_file(gaussians, header, report))
+            return
+        with gzip.GzipFile("", "wb", 6, file, mtime=0) as stream:
+            stream.write(_header_bytes(header))
+            for name in header.sizes():
+                for piece in _attribute(gaussians, header, name, report):
+                    stream.write(piece)
+
+
+def _fractional_bits(path: Path, gaussians: Gaussians, version: int) -> int:
+    """As many as the reference library takes; fewer where positions are too large for them, more for small captures."""
+    largest = max(float(np.abs(gaussians.means).max()), 1e-30)
+    limit = 65504.0 if version == 1 else float(2**23 - 1)
+    if largest > limit:
+        raise ExgsError(f"{path}: SPZ version {version} holds positions up to {limit:g}, the capture has {largest:g}")
+    room = math.floor(math.log2(limit / largest))
+    wanted = max(FRACTIONAL_BITS, math.ceil(-math.log2(largest * SMALLEST_PART)))
+    return max(0, min(room, wanted, MOST_FRACTIONAL_BITS))
+
+
+def _header_bytes(header: Header, streams: int = 0) -> bytes:
+    return MAGIC + struct.pack("<IIBBBB", header.version, header.count, header.sh_degree, header.fractional_bits, header.flags, streams)
+
+
+def _zstd_file(gaussians: Gaussians, header: Header, report: Report) -> bytes:
+    """Version 4: header, table of (packed, unpacked) sizes, one stream an attribute."""
+    try:
+        import zstandard
+    except ImportError:
+        raise MissingDependencyError("zstandard", "writing SPZ version 4") from None
+    streams: list[bytes] = []
+    sizes = {name: size for name, size in header.sizes().items() if size}
+    for name in sizes:
+        packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj(size=sizes[name])
+        streams.append(b"".join([*(packer.compress(piece) for piece in _attribute(gaussians, header, name, report)), packer.flush()]))
+    table = b"".join(struct.pack("<QQ", len(s), size) for s, size in zip(streams, sizes.values(), strict=True))
+    return _header_bytes(header, len(streams)) + struct.pack("<I12x", 32) + table + b"".join(streams)
+
+
+def _attribute(gaussians: Gaussians, header: Header, name: str, report: Report) -> Iterator[bytes]:
+    """The bytes of one attribute, a piece at a time, in the file's axes."""
+    names = list(header.sizes())
+    for start in range(0, header.count, CHUNK):
+        report("writing SPZ", (names.index(name) + start / header.count) / len(names))
+        piece = flipped(gaussians.select(slice(start, start + CHUNK)), RDF_FROM_RUB)
+        yield PACKERS[name](piece, header).tobytes()
+    if name == names[-1]:
+        report("writing SPZ", 1.0)
+
+
+def _bytes(values: NDArray[np.floating[Any]]) -> U8:
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
+
+
+def _pack_positions(piece: Gaussians, header: Header) -> NDArray[Any]:
+    if header.version == 1:
+        return piece.means.astype("<f2")
+    fixed = np.round(piece.means.astype(np.float64) * 2.0**header.fractional_bits)
+    return fixed.astype("<i4").reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3]
+
+
+def _pack_rotations(piece: Gaussians, header: Header) -> NDArray[Any]:
+    """Versions 1 and 2: x, y, z of the quaternion with w >= 0. Later: the smallest three of xyzw as sign and 9 bits."""
+    if header.version < 3:
+        unit = unit_quats(piece.quats)
+        return _bytes(unit[:, 1:] * np.where(unit[:, :1] < 0, np.float32(-127.5), np.float32(127.5)) + 127.5)
+    largest, rest = largest_and_rest(piece.quats[:, [1, 2, 3, 0]])
+    fields = np.round(np.abs(rest) * (511 * SQRT2)).astype(np.uint32) | ((rest < 0).astype(np.uint32) << np.uint32(9))
+    shifts = np.array([20, 10, 0], np.uint32)
+    return ((largest.astype(np.uint32) << np.uint32(30)) | (fields << shifts).sum(axis=1, dtype=np.uint32)).astype("<u4")
+
+
+def _pack_sh(piece: Gaussians, header: Header) -> U8:
+    """Bytes around 128, rounded to the middle of steps, which pack better than the exact ones."""
+    step = np.full((1, piece.shN.shape[1], 1), 1 << (8 - SH_REST_BITS), np.float32)
+    step[:, :3] = 1 << (8 - SH1_BITS)
+    shN = piece.shN * reference_signs(header.sh_degree, RDF_FROM_RUB)
+    return _bytes(np.round((shN * 128 + 128) / step) * step)
+
+
+PACKERS: dict[str, Callable[[Gaussians, Header], NDArray[Any]]] = {
+    "positions": _pack_positions,
+    "alphas": lambda piece, _: _bytes(opacity_from_logit(piece.opacities) * 255),
+    "colors": lambda piece, _: _bytes((piece.sh0 * COLOUR_SCALE + 0.5) * 255),
+    "scales": lambda piece, _: _bytes((piece.scales + 10) * 16),
+    "rotations": _pack_rotations,
+    "sh": _pack_sh,
+}
