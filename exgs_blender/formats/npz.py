@@ -73,7 +73,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
             if dtype.kind not in KINDS or fortran:
                 raise FileError(path, f"{where} holds {dtype} in {'Fortran' if fortran else 'C'} order, expected numbers in C order", HINT)
             size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
-            if size > info.file_size:
+            if size > info.file_size or any(n < 0 for n in shape):
                 raise FileError(path, f"{where} claims shape {shown(shape)}, its {info.file_size} bytes cannot hold that", HINT)
             if not plausible(size, info.compress_size):
                 raise FileError(path, f"{where} claims {size} bytes, which {info.compress_size} packed ones cannot hold", HINT)
