@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ExgsError
 from ..formats import formats
+from ..worker.protocol import BESIDE
 from .terminal import Terminal, megabytes
 
 
@@ -60,6 +61,9 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", type=_positive, default=0, help="how many views to score (default 24, or up to 96 of a file)")
     parser.add_argument("--shot", action="store_true", help="every view of the file must look good: leave none out to judge by")
     parser.add_argument("--method", choices=("merge", "exgs"), default="merge", help="ours (default), or the paper's chain")
+    report = parser.add_mutually_exclusive_group()
+    report.add_argument("--report", default=BESIDE, metavar="PAGE.html", help="the quality report (default: OUT.exgs.report.html)")
+    report.add_argument("--no-report", dest="report", action="store_const", const="", help="do not judge the result")
 
 
 def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
@@ -73,6 +77,7 @@ def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
         options.method,
         options.views,
         hold_out=not options.shot,
+        page=options.report,
         report=terminal.report,
     )
     terminal.result(result, compression_lines(result))
@@ -86,7 +91,14 @@ def compression_lines(result: dict[str, Any]) -> list[str]:
         f"  {result['kept']:,} of {result['count']:,} Gaussians, scored over {result['views']} views",
         "  " + ", ".join(f"{name} {megabytes(size)}" for name, size in result["sections"].items()),
         f"  {seconds}; peak memory {megabytes(result['peak_bytes'])}",
+        *report_lines(result),
     ]
+
+
+def report_lines(result: dict[str, Any]) -> list[str]:
+    """What the quality report says and where it is, for a person."""
+    found = [result["headline"], *(f"  note: {warning}" for warning in result["warnings"])] if "headline" in result else []
+    return found + [f"  report: {result[name]}" for name in ("report", "report_json") if name in result][:1]
 
 
 def _render_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,15 +143,28 @@ def _render(options: argparse.Namespace, terminal: Terminal) -> None:
 def _eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("original", metavar="CAPTURE", help="the capture before compression")
     parser.add_argument("candidate", metavar="ASSET", help="the compressed asset")
-    parser.add_argument("--cameras", default="", metavar="FILE", help="judge on these views; else on generated ones, never scored")
-    parser.add_argument("--views", type=_positive, default=8, help="how many views to judge (default 8)")
+    parser.add_argument("--cameras", default="", metavar="FILE", help="judge on every eighth of its views; else on generated ones")
+    parser.add_argument("--views", type=_positive, default=8, help="how many views to judge on (default 8)")
+    parser.add_argument("--shot", action="store_true", help="the file is a shot, all of it scored: judge between its frames")
+    parser.add_argument("--html", default="", metavar="PAGE.html", help="write the quality report, pictures and all, and its JSON file")
+    parser.add_argument("--json", default="", metavar="FILE", help="write the numbers (default with --html: beside the page)")
 
 
 def _eval(options: argparse.Namespace, terminal: Terminal) -> None:
     from ..worker import jobs
 
-    result = jobs.evaluate(options.original, options.candidate, options.cameras, options.views, report=terminal.report)
-    terminal.result({name: value for name, value in result.items() if name != "table"}, [result["table"]])
+    result = jobs.evaluate(
+        options.original,
+        options.candidate,
+        options.cameras,
+        options.views,
+        options.shot,
+        options.html,
+        options.json,
+        report=terminal.report,
+    )
+    values = {name: value for name, value in result.items() if name != "table"}
+    terminal.result(values, [result["table"], *report_lines(result)])
 
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:

@@ -32,6 +32,7 @@ class ViewScore:
         ssim: 1 is equal.
         flip: mean FLIP, 0 is no visible difference.
         covered: share of the pixels where the source is more opaque than not; the rest is black in both pictures.
+        lost: share of the pixels that the source covers and the candidate does not: holes.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ViewScore:
     ssim: float
     flip: float
     covered: float
+    lost: float
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,14 @@ def compare_views(original: Gaussians, candidate: Gaussians, cameras: Cameras, r
     for name, frame, truth in track(frames, "compare", report, len(cameras)):
         image, reference = judged(frame.rgb), judged(truth.rgb)
         difference = flip(image, reference)
+        solid = truth.alpha > COVERED
         score = ViewScore(
             name=name,
             psnr=psnr(image, reference),
             ssim=ssim(image, reference),
             flip=float(difference.mean(dtype=np.float64)),
-            covered=float((truth.alpha > COVERED).mean()),
+            covered=float(solid.mean()),
+            lost=float((solid & (frame.alpha <= COVERED)).mean()),
         )
         yield ViewPair(score, image, reference, difference, frame.backend.name)
 

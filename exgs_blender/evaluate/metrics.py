@@ -62,11 +62,10 @@ def ssim(image: F32, reference: F32) -> float:
         raise ExgsError(f"SSIM needs images of at least {2 * SSIM_RADIUS + 1} pixels a side, got {list(image.shape[:2])}")
     x, y = image.astype(np.float64), reference.astype(np.float64)
     mean_x, mean_y = _window(x), _window(y)
-    var_x = _window(x * x) - mean_x**2
-    var_y = _window(y * y) - mean_y**2
+    variances = _window(x * x + y * y) - mean_x**2 - mean_y**2
     cov = _window(x * y) - mean_x * mean_y
     numerator = (2 * mean_x * mean_y + SSIM_C1) * (2 * cov + SSIM_C2)
-    denominator = (mean_x**2 + mean_y**2 + SSIM_C1) * (var_x + var_y + SSIM_C2)
+    denominator = (mean_x**2 + mean_y**2 + SSIM_C1) * (variances + SSIM_C2)
     return float((numerator / denominator).mean())
 
 

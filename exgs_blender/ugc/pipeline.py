@@ -24,6 +24,7 @@ from .quantise import NEAR_LOSSLESS, Quantised, Steps, dequantise, quantise
 from .score import check_count, paper_score
 
 Method = Literal["merge", "exgs"]
+SHOT = "shot"
 
 EXTREME = Steps(position_bits=11, scale=0.2, rotation=0.06, opacity_levels=32, colour=0.014, sh=0.15)
 BALANCED = Steps()
@@ -49,6 +50,8 @@ class CompressSettings:
         method: "merge" (ours, the default) or "exgs" (the paper's voxel sampling and amplification).
         steps: rounding; None lets the ratio choose.
         source_name: what the file says that it was made from.
+        views: what the file says of the views that were scored: "shot" where they were all of a camera path, so that none of them
+            may judge the result; "file" or "generated" otherwise.
 
     Raises:
         ExgsError: the ratio or the method cannot be.
@@ -58,6 +61,7 @@ class CompressSettings:
     method: Method = "merge"
     steps: Steps | None = None
     source_name: str = ""
+    views: str = ""
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.ratio < 1e6:
@@ -232,6 +236,7 @@ def _metadata(source_count: int, kept: int, settings: CompressSettings, method: 
         "keep_ratio": kept / source_count if source_count else 1.0,
         "method": method,
         "ratio_wanted": settings.ratio,
+        "views": settings.views,
         **notes,
     }
 

@@ -44,6 +44,7 @@ def compress(
     method: str = DEFAULT_METHOD,
     views: int = 0,
     hold_out: bool = True,
+    page: str = "",
     report: Report = silent,
 ) -> dict[str, Any]:
     """UGC: score over views, sample, amplify, quantise, code. Returns sizes, ratio and seconds by stage.
@@ -53,12 +54,15 @@ def compress(
         method: "merge" (ours) or "exgs" (the paper's chain).
         views: how many views to score, evenly picked; 0 takes up to 96 of a file, or 24 generated ones.
         hold_out: leave every eighth camera of the file for ``eval``; False where every one must look good (a shot).
+        page: where the quality report goes (a JSON file of its numbers beside it): "beside" for TARGET.report.html, empty for none.
+            With it the result has ``headline``, ``warnings``, ``psnr``, ``worst_psnr``, ``ssim``, ``flip``, ``report``, ``report_json``.
     """
     from ..evaluate.compare import render_error_for
     from ..evaluate.held_out import scoring_views, training_views
     from ..render.contribution import blend_statistics
-    from ..ugc.pipeline import CompressSettings
+    from ..ugc.pipeline import SHOT, CompressSettings
     from ..ugc.pipeline import compress as encode
+    from .reporting import measure_compressed, report_path, write_quality
 
     _require_exgs(target)
     clock = time.perf_counter
@@ -69,12 +73,22 @@ def compress(
     scored = scoring_views(given, count) if given is not None and not hold_out else training_views(gaussians, given, count)
     statistics = blend_statistics(gaussians, scored, report=_stage("score views", report))
     scored_done = clock()
-    settings = CompressSettings(ratio=ratio, method=method, source_name=Path(source).name)  # type: ignore[arg-type]
+    kind = "generated" if given is None else "file" if hold_out else SHOT
+    settings = CompressSettings(ratio=ratio, method=method, source_name=Path(source).name, views=kind)  # type: ignore[arg-type]
     measure = render_error_for(gaussians, scored.select(slice(0, None, MEASURED_EVERY)))
     result = encode(gaussians, statistics, settings, render_error=measure, report=report)
+    seconds = {"read": read_done - start, "score": scored_done - read_done, **result.seconds}
+    report_start = clock()
+    quality = None
+    if page:  # measured before anything is written, so that a cancelled job leaves nothing
+        judging = _stage("judge", report)
+        quality = measure_compressed(gaussians, result.data, source, target, scored, given, hold_out, seconds, judging)
     with atomic_path(target) as part:
         part.write_bytes(result.data)
-    seconds = {"read": read_done - start, "score": scored_done - read_done, **result.seconds}
+    told = {}
+    if quality is not None:
+        told = write_quality(quality, report_path(page, target))
+        seconds["report"] = clock() - report_start
     return {
         "target": target,
         "count": len(gaussians),
@@ -84,6 +98,7 @@ def compress(
         "ratio": gaussians.ply_bytes / len(result.data),
         "sections": result.sections,
         "views": len(scored),
+        **told,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_bytes": _peak_bytes(),
     }
@@ -129,16 +144,30 @@ def render(
     }
 
 
-def evaluate(original: str, candidate: str, cameras: str = "", views: int = 8, report: Report = silent) -> dict[str, Any]:
-    """Compare an asset with its capture on views that were not scored. Returns PSNR and SSIM per view, bytes, ratio."""
-    from ..evaluate.compare import compare
-    from ..evaluate.held_out import held_out_views
+def evaluate(
+    original: str,
+    candidate: str,
+    cameras: str = "",
+    views: int = 8,
+    shot: bool = False,
+    page: str = "",
+    numbers: str = "",
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Compare an asset with its capture on views that were not scored. Returns PSNR, SSIM and FLIP per view, sizes, a headline.
 
-    source = _read_source(original, report)
-    asset = _read_source(candidate, report)
-    judged = held_out_views(source, read_cameras(cameras) if cameras else None, views)
-    comparison = compare(source, asset, judged, report=_stage("compare", report), candidate_bytes=stored_bytes(candidate))
-    return {**comparison.to_dict(), "table": comparison.table()}
+    Args:
+        cameras: camera file whose every eighth view judges; generated views without it.
+        shot: the file is a shot that the asset was compressed for: views between its frames judge. An asset made by ``compress`` with
+            ``hold_out=False`` says so itself.
+        page: where the quality report goes: "beside" for CANDIDATE.report.html, empty for none.
+        numbers: where its JSON file goes; beside the page by default, and written without a page if given.
+    """
+    from .reporting import measure_asset, report_path, write_quality
+
+    quality = measure_asset(original, candidate, cameras, views, shot, _stage("compare", report))
+    written = write_quality(quality, report_path(page, candidate) if page else None, numbers)
+    return {**quality.to_dict(), **written, "table": quality.comparison.table()}
 
 
 JOBS: dict[str, JobFunction] = {"convert": convert, "compress": compress, "render": render, "eval": evaluate}

@@ -14,6 +14,9 @@ from typing import Any
 
 PROTOCOL_VERSION = 1
 
+BESIDE = "beside"
+"""As the place of a quality report: beside the asset, TARGET.report.html."""
+
 
 @dataclass(frozen=True)
 class Job:

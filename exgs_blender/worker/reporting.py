@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The quality report as the compress and eval jobs make it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..cameras import Cameras, read_cameras
+from ..evaluate.held_out import training_views
+from ..evaluate.judging import Judges, judging_views
+from ..evaluate.report import Facts, QualityReport, measure, report_beside, write_numbers, write_report
+from ..formats import format_of, read
+from ..formats.describe import stored_bytes
+from ..formats.exgs import read_asset
+from ..progress import Report
+from ..splats import Gaussians
+from ..ugc.bitstream import read_container
+from ..ugc.pipeline import SHOT, decompress
+from .protocol import BESIDE
+
+QUICK_JUDGES = 6
+"""Views that judge right after compression; ``exgs eval`` takes more."""
+SHOWN_ELSEWHERE = ("source_name", "source_count", "kept", "keep_ratio")
+
+
+def report_path(page: str, asset: str) -> Path:
+    """The page's path: beside the asset for ``BESIDE``."""
+    return report_beside(Path(asset)) if page == BESIDE else Path(page)
+
+
+def measure_compressed(
+    gaussians: Gaussians,
+    data: bytes,
+    source: str,
+    target: str,
+    scored: Cameras,
+    given: Cameras | None,
+    hold_out: bool,
+    seconds: dict[str, float],
+    report: Report,
+) -> QualityReport:
+    """What compression made of a cloud, as a reader of the file ``data`` gets it.
+
+    Args:
+        scored: the views that were scored.
+        given: the camera file's views, None where there was none.
+        hold_out: whether every eighth of them was left out.
+        seconds: of the stages so far.
+    """
+    asset = decompress(data, target)
+    judges = judging_views(gaussians, scored, given, hold_out=hold_out, count=QUICK_JUDGES)
+    facts = _facts(source, target, len(data), asset.metadata, data, seconds)
+    return measure(gaussians, asset.gaussians, judges, facts, report)
+
+
+def measure_asset(original: str, candidate: str, cameras: str, views: int, shot: bool, report: Report) -> QualityReport:
+    """Any splat file against its capture.
+
+    Args:
+        cameras: a camera file; generated views judge without it.
+        shot: the file is a shot whose every frame was open to scoring. An .exgs asset that was compressed for a shot says so itself.
+    """
+    source = read(original, report=report)
+    data, metadata = b"", {}
+    if format_of(candidate).name == "exgs":
+        data = Path(candidate).read_bytes()
+        asset = read_asset(candidate)
+        gaussians, metadata = asset.gaussians, asset.metadata
+    else:
+        gaussians = read(candidate, report=report)
+    judges = _judges_of_asset(source, cameras, views, shot or metadata.get("views") == SHOT)
+    facts = _facts(original, candidate, stored_bytes(candidate), metadata, data, {})
+    return measure(source, gaussians, judges, facts, report)
+
+
+def write_quality(quality: QualityReport, page: Path | None, numbers: str = "") -> dict[str, Any]:
+    """Write the page and its JSON file, or what of them is asked for; returns the quality in short and the paths."""
+    result = quality.comparison
+    told: dict[str, Any] = {"headline": quality.headline, "warnings": list(quality.warnings)}
+    told |= {"psnr": result.psnr, "worst_psnr": result.worst_psnr, "ssim": result.ssim, "flip": result.flip}
+    if page is not None:
+        html, written = write_report(quality, page, Path(numbers) if numbers else None)
+        told |= {"report": str(html), "report_json": str(written)}
+    elif numbers:
+        write_numbers(quality, Path(numbers))
+        told |= {"report_json": numbers}
+    return told
+
+
+def _judges_of_asset(source: Gaussians, cameras: str, views: int, shot: bool) -> Judges:
+    """Judges without knowing which views were scored: away from all that compression may have taken."""
+    given = read_cameras(cameras) if cameras else None
+    every = len(given) if given is not None else None
+    scored = given if given is not None and shot else training_views(source, given, every)
+    return judging_views(source, scored, given, hold_out=not shot, count=views, known=False)
+
+
+def _facts(source: str, target: str, size: int, metadata: dict[str, Any], data: bytes, seconds: dict[str, float]) -> Facts:
+    return Facts(
+        source=str(metadata.get("source_name") or Path(source).name),
+        asset=Path(target).name,
+        asset_bytes=size,
+        source_file_bytes=stored_bytes(source),
+        sections={name: len(block) for name, block in read_container(data, target).items()} if data else {},
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        settings={name: value for name, value in metadata.items() if name not in SHOWN_ELSEWHERE},
+    )
