@@ -7,7 +7,9 @@ are imported; torch and its kind live in the worker's own Python. Importing the 
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from .version import __version__
+
+__all__ = ["__version__", "register", "unregister"]
 
 
 def register() -> None:

@@ -20,6 +20,7 @@ from ..worker.protocol import Done, Failed, Message, Progress
 from .preferences import chosen_python
 
 TICK_SECONDS = 0.2
+STATUS_SECONDS = 20.0
 State = Literal["running", "done", "failed", "cancelled"]
 
 
@@ -136,8 +137,10 @@ def _tick() -> float | None:
 
 
 def _tell(task: Task) -> None:
-    """Show how a task ended; failures pop up, good news stays in the panel and the console."""
+    """Show how a task ended; failures pop up, good news goes through the status bar and stays in the panel and the console."""
     print(f"ExGS: {task.title}: {task.message}")
+    if task.state == "done":
+        _show_status(task.message)
     if task.state != "failed":
         return
     windows = bpy.context.window_manager.windows
@@ -145,7 +148,23 @@ def _tell(task: Task) -> None:
         bpy.context.window_manager.popup_menu(lambda menu, _: menu.layout.label(text=task.message), title=task.title, icon="ERROR")
 
 
+def _show_status(text: str | None) -> None:
+    """Put a line into the status bar for a while; None gives the bar back to Blender."""
+    for window in bpy.context.window_manager.windows:
+        with bpy.context.temp_override(window=window):
+            window.workspace.status_text_set(text)
+    if bpy.app.timers.is_registered(_clear_status):
+        bpy.app.timers.unregister(_clear_status)
+    if text is not None:
+        bpy.app.timers.register(_clear_status, first_interval=STATUS_SECONDS)
+
+
+def _clear_status() -> None:
+    _show_status(None)
+
+
 def unregister() -> None:
     RUNNER.stop()
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
+    for timer in (_tick, _clear_status):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)

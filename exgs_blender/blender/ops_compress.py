@@ -15,6 +15,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from .. import formats
 from ..cameras import write_cameras
 from ..errors import ExgsError
+from ..worker.protocol import BESIDE
 from .camera_animation import shot_cameras, shot_frames
 from .job_runner import RUNNER
 from .ops_import import place, read_capture
@@ -91,7 +92,8 @@ def start_compression(
     gaussians = gaussians_of(obj, context.evaluated_depsgraph_get())
     folder = Path(tempfile.mkdtemp(prefix="exgs-", dir=bpy.app.tempdir or None))
     try:
-        params: dict[str, Any] = {"source": str(folder / "source.ply"), "target": str(target), "ratio": ratio}
+        source = folder / f"{target.stem}.ply"  # the report and the asset tell this name
+        params: dict[str, Any] = {"source": str(source), "target": str(target), "ratio": ratio, "page": BESIDE}
         formats.write(params["source"], gaussians)
         if this_shot:
             params["cameras"] = str(folder / "cameras.json")
@@ -100,22 +102,21 @@ def start_compression(
     except ExgsError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    uid, source_bytes = obj.session_uid, gaussians.ply_bytes
+    uid = obj.session_uid
 
-    def on_done(_: dict[str, Any]) -> str:
-        size = target.stat().st_size
-        if replace_original:
-            _show_result(bpy.context, uid, target)
-        return f"{target.name}: {size / 1e6:.2f} MB, {source_bytes / size:.0f}x smaller"
+    def on_done(result: dict[str, Any]) -> str:
+        original = next((other for other in bpy.data.objects if other.session_uid == uid), None)
+        if original is not None:
+            told = [original, _show_result(bpy.context, original, target)] if replace_original else [original]
+            for item in told:
+                item.exgs.headline, item.exgs.report_path = result["headline"], result["report"]
+        return f"{target.name}: {result['headline']}"
 
     RUNNER.start(f"Compress {obj.name}", "compress", params, on_done, tidy=lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-def _show_result(context: bpy.types.Context, original_uid: int, target: Path) -> None:
-    """Import the compressed file where the original is, and hide the original; nothing if the original is gone."""
-    original = next((obj for obj in bpy.data.objects if obj.session_uid == original_uid), None)
-    if original is None:
-        return
+def _show_result(context: bpy.types.Context, original: bpy.types.Object, target: Path) -> bpy.types.Object:
+    """Import the compressed file where the original is, and hide the original; returns the new object."""
     gaussians, keep_ratio = read_capture(target)
     # What was compressed may have been compressed before.
     result = place(context, target, gaussians, keep_ratio * original.exgs.keep_ratio, original.matrix_world)
@@ -126,6 +127,27 @@ def _show_result(context: bpy.types.Context, original_uid: int, target: Path) ->
         collection.objects.link(result)
     original.hide_render = True
     original.hide_viewport = True
+    return result
+
+
+class OpenReport(bpy.types.Operator):
+    """Open the page of the quality report: measurements, and pictures of the capture beside the compressed one"""
+
+    bl_idname = "exgs.open_report"
+    bl_label = "Open Quality Report"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.object is not None and bool(context.object.exgs.report_path)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        page = Path(bpy.path.abspath(context.object.exgs.report_path))
+        if not page.is_file():
+            self.report({"ERROR"}, f"{page}: the report is no longer there; compress again, or run 'exgs eval --html'")
+            return {"CANCELLED"}
+        bpy.ops.wm.url_open(url=page.absolute().as_uri())
+        return {"FINISHED"}
 
 
 class CancelJob(bpy.types.Operator):
@@ -144,4 +166,4 @@ class CancelJob(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (Compress, CancelJob)
+CLASSES = (Compress, OpenReport, CancelJob)

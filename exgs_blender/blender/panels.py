@@ -10,7 +10,7 @@ import bpy
 from .engine import ExgsRenderEngine
 from .job_runner import RUNNER
 from .ops_compositing import RemoveCompositing, SetUpCompositing
-from .ops_compress import CancelJob, Compress
+from .ops_compress import CancelJob, Compress, OpenReport
 from .ops_import import ImportSplats
 from .splat_object import is_splat_object
 from .splat_scene import splat_scene_of
@@ -28,6 +28,23 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     strength.enabled = settings.restore
     strength.prop(settings, "restore_strength")
     layout.prop(settings, "rasterize_mode")
+
+
+def draw_headline(layout: Any, obj: bpy.types.Object) -> None:
+    """What the compression of this object came to, in pieces that fit the sidebar, and the way to its report."""
+    box = layout.box().column(align=True)
+    for piece in headline_pieces(obj.exgs.headline):
+        box.label(text=piece)
+    box.operator(OpenReport.bl_idname, icon="URL")
+
+
+def headline_pieces(headline: str) -> list[str]:
+    """Sizes, words and numbers on lines of their own: a sidebar cuts long lines off."""
+    pieces = []
+    for sentence in headline.split("; "):
+        words, _, numbers = sentence.partition(": ")
+        pieces += [words[:1].upper() + words[1:], numbers]
+    return [piece for piece in pieces if piece]
 
 
 class _Sidebar:
@@ -49,6 +66,8 @@ class CapturePanel(_Sidebar, bpy.types.Panel):
             return
         layout.label(text=f"{len(obj.data.attributes['position'].data):,} splats")
         layout.prop(obj.exgs, "keep_ratio")
+        if obj.exgs.headline:
+            draw_headline(layout, obj)
 
 
 class CompressPanel(_Sidebar, bpy.types.Panel):

@@ -111,6 +111,10 @@ class ObjectProperties(bpy.types.PropertyGroup):
         description="Share of the original capture's splats that this one still has. The restoration repairs more where it is low",
     )
     source_path: StringProperty(name="File", subtype="FILE_PATH", description="The splat file that this object was imported from")
+    headline: StringProperty(
+        name="Quality", description="What the compression of this capture came to, measured on views that it did not use"
+    )
+    report_path: StringProperty(name="Report", subtype="FILE_PATH", description="The page of the quality report")
 
 
 CLASSES = (HiddenObject, SceneProperties, ObjectProperties)

@@ -19,7 +19,7 @@ from .render_client import RenderServer, ServerFrame
 __all__ = ["RenderServer", "RunningJob", "ServerFrame", "run_job", "start_job"]
 
 CANCEL_GRACE_SECONDS = 5.0
-OUTPUT_PARAMETERS = ("target", "output")
+OUTPUT_PARAMETERS = ("target", "output", "page", "numbers")
 
 
 class RunningJob:

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import pytest
 
@@ -52,3 +56,23 @@ def test_compress_this_shot_cancel_and_kill(blender: RunInBlender, worker_enviro
     assert "no camera" in lines["no camera"]
     assert "cannot be written" in lines["not a folder"]
     assert "no-such-python" in lines["no worker"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no BROWSER variable")
+def test_compression_brings_a_quality_report(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
+    found = blender("report", environment=worker_environment)
+    assert found["before"] == {"polls": False, "headline": ""}
+    assert found["state"] == "done", found["message"]
+    (first, second) = found["objects"].values()
+    assert first == second, "the original and its compressed twin tell the same"
+    headline, page = first
+    assert found["message"] == f"my asset.exgs: {headline}"
+    assert headline == json.loads(Path(page).with_suffix(".json").read_text())["headline"]
+    assert " smaller (" in headline
+    assert " dB" in headline
+    assert [len(piece) < 45 for piece in found["pieces"]] == [True] * len(found["pieces"])
+    assert Path(url2pathname(urlparse(found["opened"]).path)) == Path(page)
+    assert Path(page).name == "my asset.exgs.report.html"
+    assert found["after loading"] == headline
+    assert _is_one_line(found["gone"])
+    assert "no longer there" in found["gone"]

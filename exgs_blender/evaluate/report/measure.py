@@ -7,9 +7,9 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ... import __version__
 from ...progress import Report, silent
 from ...splats import Gaussians
+from ...version import __version__
 from ..compare import Comparison, compare_views, summarise
 from ..flip import PIXELS_PER_DEGREE
 from ..judging import Judges

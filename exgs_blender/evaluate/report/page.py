@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
-from ... import __version__
+from ...version import __version__
 from ..flip import PIXELS_PER_DEGREE
 from .measure import QualityReport
 from .page_style import SCRIPT, STYLE
@@ -153,7 +154,7 @@ def _settings(report: QualityReport) -> Iterable[str]:
 
 
 def _footer(numbers: str) -> str:
-    link = f' The numbers as JSON: <a href="{escape(numbers)}">{escape(numbers)}</a>.' if numbers else ""
+    link = f' The numbers as JSON: <a href="{escape(quote(numbers))}">{escape(numbers)}</a>.' if numbers else ""
     return (
         "<footer>PSNR and SSIM (Wang et al. 2004) over sRGB values; FLIP (Andersson et al. 2020) at "
         f"{PIXELS_PER_DEGREE:g} pixels per degree, mean of its map. "

@@ -24,6 +24,7 @@ HEAT_FULL = 0.5
 HEAT_STOPS = ((0.0, (6, 8, 20)), (0.25, (88, 20, 110)), (0.5, (196, 52, 88)), (0.75, (250, 144, 40)), (1.0, (255, 250, 190)))
 """Part of the range and its colour; brightness rises all the way, so that it reads in grey too."""
 VIEW_QUALITY = 92
+LOSSLESS_EFFORT = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ def data_uri(image: Image8, lossless: bool) -> str:
     except ImportError:
         raise MissingDependencyError("pillow", "the pictures of the quality report") from None
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", lossless=lossless, quality=100 if lossless else VIEW_QUALITY, method=4)
+    Image.fromarray(image).save(buffer, "WEBP", lossless=lossless, quality=LOSSLESS_EFFORT if lossless else VIEW_QUALITY, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
