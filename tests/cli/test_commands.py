@@ -68,6 +68,68 @@ def test_compress_render_eval(capture: Path, shot: Path, tmp_path: Path, capsys:
     assert isinstance(result, Done)
     assert 5 < result.result["psnr"] < 60
     assert len(result.result["views"]) == 2
+    assert 0 < result.result["flip"] < 1
+
+
+def test_compression_reports_beside_the_asset(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asset = tmp_path / "a.exgs"
+    assert main(["compress", str(capture), str(asset), "--ratio", "20", "--progress", "json"]) == 0
+    result = decode(capsys.readouterr().out.splitlines()[-1])
+    assert isinstance(result, Done)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.exgs", "a.exgs.report.html", "a.exgs.report.json"]
+    told = json.loads((tmp_path / "a.exgs.report.json").read_text())
+    assert result.result["report"] == str(tmp_path / "a.exgs.report.html")
+    assert result.result["headline"] == told["headline"]
+    assert result.result["seconds"]["report"] > 0
+    assert told["candidate_bytes"] == asset.stat().st_size == result.result["bytes"]
+    assert told["sections"] == result.result["sections"]
+    assert told["settings"]["views"] == told["judged"]["kind"] == "generated"
+    assert told["judged"]["scored_views"] == 24
+    assert len(told["views"]) == 6
+    assert told["headline"] in (tmp_path / "a.exgs.report.html").read_text().replace("&gt;", ">")
+
+
+def test_compression_without_a_report(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compress", str(capture), str(tmp_path / "a.exgs"), "--ratio", "20", "--no-report", "--progress", "none"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.exgs"]
+    assert " dB" not in capsys.readouterr().out
+
+
+def test_a_shot_is_judged_between_its_frames(capture: Path, shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its asset says that it was made for a shot, so that a later ``eval`` does not judge on scored frames either."""
+    asset, page = tmp_path / "a.exgs", tmp_path / "pages" / "of the shot.html"
+    arguments = ["compress", str(capture), str(asset), "--ratio", "20", "--cameras", str(shot), "--shot", "--report", str(page)]
+    assert main([*arguments, "--progress", "none"]) == 0
+    out = capsys.readouterr().out
+    assert f"report: {page}" in out
+    assert "lie near scored ones" in out
+    told = json.loads(page.with_suffix(".json").read_text())
+    assert told["judged"]["kind"] == "between"
+    assert min(told["judged"]["picture_widths_to_nearest_scored_view"]) > 0.01
+    names = [view["name"] for view in told["views"]]
+    assert names == ["0001-0002", "0002-0003"]
+    for more in ([], ["--shot"]):
+        numbers = tmp_path / "numbers.json"
+        again = ["eval", str(capture), str(asset), "--cameras", str(shot), "--json", str(numbers), "--progress", "none", *more]
+        assert main(again) == 0
+        assert [view["name"] for view in json.loads(numbers.read_text())["views"]] == names
+    assert not (tmp_path / "numbers.html").exists()
+
+
+def test_held_out_views_of_a_file_judge(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cameras, asset, page = tmp_path / "cameras.json", tmp_path / "a.exgs", tmp_path / "page.html"
+    write_cameras(cameras, turntable(extent_of(read(capture)), 17, width=64, height=48))
+    assert main(["compress", str(capture), str(asset), "--ratio", "20", "--cameras", str(cameras), "--progress", "none"]) == 0
+    after_compression = json.loads((tmp_path / "a.exgs.report.json").read_text())
+    arguments = ["eval", str(capture), str(asset), "--cameras", str(cameras), "--html", str(page), "--json", str(tmp_path / "n.json")]
+    assert main([*arguments, "--progress", "none"]) == 0
+    later = json.loads((tmp_path / "n.json").read_text())
+    for told in (after_compression, later):
+        assert told["judged"]["kind"] == "held-out"
+        assert [view["name"] for view in told["views"]] == ["0001", "0009", "0017"]
+    assert later["views"] == after_compression["views"]
+    assert page.exists()
+    assert f"report: {page}" in capsys.readouterr().out
 
 
 def test_original_against_itself(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
