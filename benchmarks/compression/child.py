@@ -67,6 +67,11 @@ def keep(source: str, target: str, share: float, cameras: str) -> dict[str, Any]
     return {"kept": len(merged)}
 
 
+def decode(source: str) -> dict[str, Any]:
+    """Read a file, once."""
+    return {"kept": len(read(source))}
+
+
 def warm(folder: str) -> dict[str, Any]:
     """Compile what is not compiled yet on a tiny cloud, so that no measured run pays for it."""
     rng = np.random.default_rng(SEED)
@@ -120,7 +125,7 @@ def steps_between(coarse: Steps, fine: Steps, level: float) -> Steps:
     return replace(coarse, **{**between, "position_bits": bits, "opacity_levels": round(between["opacity_levels"])})
 
 
-JOBS: dict[str, Callable[..., dict[str, Any]]] = {f.__name__: f for f in (compress, prune, code, whole, keep, warm)}
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {f.__name__: f for f in (compress, prune, code, whole, keep, decode, warm)}
 
 if __name__ == "__main__":
     print(json.dumps(JOBS[sys.argv[1]](**json.loads(sys.argv[2]))))

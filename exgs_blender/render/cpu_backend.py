@@ -50,7 +50,7 @@ class TileLists:
 
 def render(scene: PreparedScene, view: View, mode: RasterizeMode, threads: int | None = None) -> Frame:
     """One view of a prepared scene."""
-    with _threads(threads) as used:
+    with held_threads(threads) as used:
         rgb, alpha, depth = blend_tiles(tile_lists(scene, view, mode), view)
     return Frame(rgb, alpha, depth, Backend("cpu", f"numba {numba.__version__}, {used} thread{'s' if used > 1 else ''}"))
 
@@ -83,10 +83,10 @@ def measure(
         rgb [H, W, 3], alpha [H, W] and how many pixels of splats were evaluated.
     """
     evaluated = 0
-    with _threads(threads):
+    with held_threads(threads):
         lists = tile_lists(scene, view, mode, coloured)
         image = _image(view)
-        groups = list(_tile_groups(lists.offsets))
+        groups = list(tile_groups(lists.offsets))
         of_pairs = np.empty(
             (max(int(lists.offsets[last] - lists.offsets[first]) for first, last in groups), cpu_blend.MEASURES), np.float32
         )
@@ -108,7 +108,7 @@ def unit_depth_area(view: View) -> float:
     return 1.0 / (float(view.K[0, 0] * view.K[1, 1]) * scale)
 
 
-def _tile_groups(offsets: I64) -> Iterator[tuple[int, int]]:
+def tile_groups(offsets: I64) -> Iterator[tuple[int, int]]:
     """Ranges of tiles with about MEASURED_PAIRS pairs each."""
     first, tiles = 0, len(offsets) - 1
     while first < tiles:
@@ -179,7 +179,7 @@ def shade(scene: PreparedScene, view: View, slots: I32, splats: F32) -> None:
     for part in scene.parts:
         first, last = np.searchsorted(slots, (part.start, part.stop))
         linear = np.ascontiguousarray(part.object_from_world[:3, :3])
-        cpu_project.colour(scene.means, part.sh, part.start, linear, towards, offset, slots[first:last], splats)
+        cpu_project.colour(scene.means, part.sh0, part.shN, part.start, linear, towards, offset, slots[first:last], splats)
 
 
 def depth_order(keys: U32, slots: I32) -> I32:
@@ -216,7 +216,7 @@ def _threads_available() -> int:
 
 
 @contextmanager
-def _threads(wanted: int | None) -> Iterator[int]:
+def held_threads(wanted: int | None) -> Iterator[int]:
     """Hold the machine's one set of numba threads, with at most ``wanted`` of them."""
     with _one_at_a_time:
         before = numba.get_num_threads()

@@ -143,12 +143,12 @@ def project(means, covars, opacities, viewmat, K, size, clip, ortho, antialiased
 
 
 @njit(parallel=True, fastmath=FAST, **JIT)
-def colour(means, sh, start, linear, towards, offset, visible, splats):  # type: ignore[no-untyped-def]
+def colour(means, sh0, shN, start, linear, towards, offset, visible, splats):  # type: ignore[no-untyped-def]
     """max(SH + 0.5, 0) along linear @ (towards * mean + offset), for the Gaussians ``visible`` of one object.
 
-    ``sh`` [n, K, 3] belongs to the Gaussians from ``start`` on; ``linear`` [3, 3] leads into the object's space.
+    ``sh0`` [n, 1, 3] and ``shN`` [n, K-1, 3] belong to the Gaussians from ``start`` on; ``linear`` [3, 3] leads into the object's space.
     """
-    bases = sh.shape[1]
+    bases = 1 + shN.shape[1]
     for chunk in prange((visible.shape[0] + CHUNK - 1) // CHUNK):
         basis = np.empty(25, np.float32)
         for v in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, visible.shape[0])):
@@ -160,21 +160,21 @@ def colour(means, sh, start, linear, towards, offset, visible, splats):  # type:
             y = linear[1, 0] * wx + linear[1, 1] * wy + linear[1, 2] * wz
             z = linear[2, 0] * wx + linear[2, 1] * wy + linear[2, 2] * wz
             norm = 1.0 / max(math.sqrt(x * x + y * y + z * z), 1e-30)
-            _fill_basis(basis, bases, np.float32(x * norm), np.float32(y * norm), np.float32(z * norm))
-            red = np.float32(0.5)
-            green = np.float32(0.5)
-            blue = np.float32(0.5)
-            for k in range(bases):
-                red += basis[k] * sh[i - start, k, 0]
-                green += basis[k] * sh[i - start, k, 1]
-                blue += basis[k] * sh[i - start, k, 2]
+            fill_basis(basis, bases, np.float32(x * norm), np.float32(y * norm), np.float32(z * norm))
+            red = np.float32(0.5) + basis[0] * sh0[i - start, 0, 0]
+            green = np.float32(0.5) + basis[0] * sh0[i - start, 0, 1]
+            blue = np.float32(0.5) + basis[0] * sh0[i - start, 0, 2]
+            for k in range(1, bases):
+                red += basis[k] * shN[i - start, k - 1, 0]
+                green += basis[k] * shN[i - start, k - 1, 1]
+                blue += basis[k] * shN[i - start, k - 1, 2]
             splats[i, RED] = max(red, np.float32(0.0))
             splats[i, GREEN] = max(green, np.float32(0.0))
             splats[i, BLUE] = max(blue, np.float32(0.0))
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
-def _fill_basis(basis, bases, x, y, z):  # type: ignore[no-untyped-def]
+def fill_basis(basis, bases, x, y, z):  # type: ignore[no-untyped-def]
     """Real spherical harmonics of a unit direction up to degree 4, signs and order as gsplat's (Sloan 2013)."""
     basis[0] = 0.2820947917738781
     if bases > 1:

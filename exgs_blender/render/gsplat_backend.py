@@ -84,8 +84,8 @@ def colours(scene: PreparedScene, view: View, device: Any) -> Any:
         linear = torch.as_tensor(part.object_from_world[:3, :3].astype(np.float32), device=device)
         rays = towards * means[part.start : part.stop] + torch.as_tensor(offset.astype(np.float32), device=device)
         rays = torch.nn.functional.normalize(rays @ linear.T, dim=-1)
-        basis = _eval_sh_bases_fast(part.sh.shape[1], rays)
         sh = torch.as_tensor(part.sh, device=device)
+        basis = _eval_sh_bases_fast(sh.shape[1], rays)
         parts.append(torch.einsum("nk,nkc->nc", basis, sh) + 0.5)
     return torch.cat(parts).clamp_min(0)
 

@@ -23,14 +23,21 @@ class Part:
     """One object's Gaussians start..stop of the list, with what its colours are made from.
 
     Attributes:
-        sh: [n, K, 3] coefficients, in object space.
+        sh0: [n, 1, 3] coefficient of degree 0, in object space; the cloud's own array.
+        shN: [n, K-1, 3] those above.
         object_from_world: [4, 4].
     """
 
     start: int
     stop: int
-    sh: F32
+    sh0: F32
+    shN: F32
     object_from_world: F64
+
+    @property
+    def sh(self) -> F32:
+        """[n, K, 3] all coefficients, copied together."""
+        return np.concatenate([self.sh0, self.shN], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +71,7 @@ def prepare(scene: Scene) -> PreparedScene:
     start = 0
     for index, placed in enumerate(objects):
         stop = start + len(placed.gaussians)
-        sh = np.concatenate([placed.gaussians.sh0, placed.gaussians.shN], axis=1)
-        parts.append(Part(start, stop, sh, _inverse(placed, index)))
+        parts.append(Part(start, stop, placed.gaussians.sh0, placed.gaussians.shN, _inverse(placed, index)))
         start = stop
     none = np.zeros((0, 3), np.float32)
     return PreparedScene(

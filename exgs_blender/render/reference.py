@@ -170,8 +170,9 @@ def colours(scene: PreparedScene, view: View) -> F64:
         rays = towards * scene.means[part.start : part.stop].astype(np.float64) + offset
         rays = rays @ part.object_from_world[:3, :3].T
         rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-30)
-        basis = spherical_harmonics(math.isqrt(part.sh.shape[1]) - 1, rays)
-        found[part.start : part.stop] = np.einsum("nk,nkc->nc", basis, part.sh.astype(np.float64)) + 0.5
+        sh = part.sh.astype(np.float64)
+        basis = spherical_harmonics(math.isqrt(sh.shape[1]) - 1, rays)
+        found[part.start : part.stop] = np.einsum("nk,nkc->nc", basis, sh) + 0.5
     return np.maximum(found, 0)
 
 
