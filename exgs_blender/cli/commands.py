@@ -30,24 +30,29 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     writable = ", ".join(sorted({s for f in formats() if f.write for s in f.suffixes}))
     parser.add_argument("source", metavar="IN", help=f"one of {readable}")
     parser.add_argument("target", metavar="OUT", help=f"one of {writable}")
+    parser.add_argument("--sh-degree", type=int, choices=range(5), default=None, help="drop the SH bands above it (default: keep all)")
+    parser.add_argument("--lod", type=_level, default=None, metavar="LEVEL", help="level of a streamed SOG capture, 0 the finest")
+    parser.add_argument("--spz-version", type=int, choices=range(1, 5), default=None, help="for a target in SPZ (default 3)")
 
 
 def _convert(options: argparse.Namespace, terminal: Terminal) -> None:
     from ..worker import jobs
 
-    result = jobs.convert(options.source, options.target, report=terminal.report)
-    terminal.result(result, [f"{options.target}: {result['count']:,} Gaussians, {megabytes(result['bytes'])}"])
+    result = jobs.convert(options.source, options.target, options.sh_degree, options.lod, options.spz_version, report=terminal.report)
+    what = f"{result['count']:,} Gaussians of SH degree {result['sh_degree']}, {megabytes(result['bytes'])}"
+    terminal.result(result, [f"{options.target}: {what}"])
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="any splat file")
+    parser.add_argument("--lod", type=_level, default=None, metavar="LEVEL", help="level of a streamed SOG capture, 0 the finest")
 
 
 def _info(options: argparse.Namespace, terminal: Terminal) -> None:
     from ..formats import read
     from ..formats.describe import describe
 
-    gaussians = read(options.file, report=terminal.report)
+    gaussians = read(options.file, report=terminal.report, **({} if options.lod is None else {"level": options.lod}))
     facts = describe(Path(options.file), gaussians)
     width = max(len(name) for name in facts)
     terminal.result(facts, [f"{name:<{width}}  {_readable(value)}" for name, value in facts.items()])
@@ -217,6 +222,13 @@ def _fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must be between 0 and 1")
+    return value
+
+
+def _level(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
     return value
 
 

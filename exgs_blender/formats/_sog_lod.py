@@ -34,8 +34,16 @@ def _whole(path: Path, value: object, key: str) -> int:
     return value
 
 
-def _finest_ranges(path: Path, tree: object) -> dict[int, list[Range]]:
-    """Walk the tree; from each leaf take the finest level that it has -> ranges (start, end) by file index."""
+def _of_level(path: Path, lods: dict[str, Any], level: int) -> Any:
+    """The entry of this level, or of the nearest finer one that the leaf has, or of its finest."""
+    if not all(key.isascii() and key.isdigit() and len(key) < 10 for key in lods):
+        raise FileError(path, f"a leaf of field 'tree' has the levels {shown(sorted(lods))}, expected whole numbers", HINT)
+    finer = [key for key in lods if int(key) <= level]
+    return lods[max(finer, key=int) if finer else min(lods, key=int)]
+
+
+def _ranges(path: Path, tree: object, level: int) -> dict[int, list[Range]]:
+    """Walk the tree; from each leaf take one level -> ranges (start, end) by file index."""
     ranges: dict[int, list[Range]] = {}
     nodes = [tree]
     while nodes:
@@ -47,31 +55,41 @@ def _finest_ranges(path: Path, tree: object) -> dict[int, list[Range]]:
         lods = node.get("lods")
         if not isinstance(lods, dict) or not lods:
             continue
-        level: Any = lods[min(lods, key=lambda key: (len(key), key))]
+        entry = _of_level(path, lods, level)
         index, offset, count = (
-            _whole(path, level.get(key) if isinstance(level, dict) else None, key) for key in ("file", "offset", "count")
+            _whole(path, entry.get(key) if isinstance(entry, dict) else None, key) for key in ("file", "offset", "count")
         )
         if count:
             ranges.setdefault(index, []).append((offset, offset + count))
     return ranges
 
 
-def finest_parts(path: Path, read_part: Callable[[Path], Gaussians]) -> Gaussians:
-    """The finest level of a streamed capture, its environment included.
+def _check_level(path: Path, meta: dict[str, Any], level: int) -> None:
+    levels = meta.get("lodLevels")
+    if level and (isinstance(levels, bool) or not isinstance(levels, int) or not 0 <= level < levels):
+        raise FileError(
+            path, f"level {level} was asked for, field 'lodLevels' is {shown(levels)}", "Ask for a lower level; 0 is the finest"
+        )
+
+
+def parts_of_level(path: Path, read_part: Callable[[Path], Gaussians], level: int) -> Gaussians:
+    """One level of a streamed capture, its environment included.
 
     Args:
         path: the ``lod-meta.json``.
         read_part: reads one SOG part.
+        level: 0 is the finest. A leaf that lacks it gives the nearest finer one that it has.
 
     Raises:
-        FileError: a field is missing, or a range lies outside its part.
+        FileError: a field is missing, a range lies outside its part, or there is no such level.
     """
     meta = read_json(path, LOD_META, FolderSource(path.parent, path.name).read(META, MAX_META_BYTES))
+    _check_level(path, meta, level)
     names = meta.get("filenames")
     if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
         raise FileError(path, "field 'filenames' should be a list of different SOG parts", HINT)
     clouds: list[Gaussians] = []
-    for index, ranges in sorted(_finest_ranges(path, meta.get("tree")).items()):
+    for index, ranges in sorted(_ranges(path, meta.get("tree"), level).items()):
         if index >= len(names):
             raise FileError(path, f"field 'tree' names file {index}, field 'filenames' has {len(names)}", HINT)
         cloud = read_part(_part_path(path, names[index]))

@@ -8,6 +8,8 @@ import json
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -22,6 +24,7 @@ META = "meta.json"
 MAX_META_BYTES = 16 << 20
 BYTES_PER_PIXEL = 8
 """A lossless image of 8-bit RGBA never takes more than this (incompressible data takes a little above 4)."""
+MAX_IMAGE_BYTES = 256 << 20
 SPARE_PIXELS = 1 << 16
 """Textures are rounded up to whole rows; small ones may be padded up to this many pixels."""
 
@@ -148,6 +151,18 @@ def read_json(path: Path, name: str, data: bytes) -> dict[str, Any]:
     return parsed
 
 
+def image_size(source: Source, name: str) -> tuple[int, int]:
+    """(width, height) of a texture, from its header.
+
+    Raises:
+        FileError: missing, or no WebP or PNG image.
+        MissingDependencyError: Pillow is not in this Python.
+    """
+    with _opened(source, name, MAX_IMAGE_BYTES) as image:
+        width, height = image.size
+        return int(width), int(height)
+
+
 def read_pixels(source: Source, name: str, pixels: int, shape: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """One texture -> [pixels, 4] RGBA, row-major from the top left.
 
@@ -161,24 +176,31 @@ def read_pixels(source: Source, name: str, pixels: int, shape: tuple[int, int] |
         FileError: missing, no WebP or PNG image, of another size than the count asks for.
         MissingDependencyError: Pillow is not in this Python.
     """
+    most = 2 * pixels + SPARE_PIXELS
+    with _opened(source, name, BYTES_PER_PIXEL * most + 4096) as image:
+        width, height = image.size
+        _check_size(source.path, name, image.size, (pixels, most), shape)
+        if image.mode not in ("RGB", "RGBA"):
+            raise FileError(source.path, f"image '{name}' is of kind {image.mode}, expected 8-bit RGB or RGBA", "Export it again")
+        rgba = np.asarray(image.convert("RGBA"))
+    return rgba.reshape(width * height, 4)[:pixels]
+
+
+@contextmanager
+def _opened(source: Source, name: str, limit: int) -> Iterator[Any]:
+    """A Pillow image; what goes wrong with it becomes a FileError."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingDependencyError("pillow", "reading SOG captures") from None
-    most = 2 * pixels + SPARE_PIXELS
-    data = source.read(name, BYTES_PER_PIXEL * most + 4096)
+    data = source.read(name, limit)
     try:
         with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
-            width, height = image.size
-            _check_size(source.path, name, image.size, (pixels, most), shape)
-            if image.mode not in ("RGB", "RGBA"):
-                raise FileError(source.path, f"image '{name}' is of kind {image.mode}, expected 8-bit RGB or RGBA", "Export it again")
-            rgba = np.asarray(image.convert("RGBA"))
+            yield image
     except UnidentifiedImageError:
         raise FileError(source.path, f"part '{name}' is not a WebP or PNG image", "The file is damaged; export it again") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise FileError(source.path, f"image '{name}' cannot be decoded ({error})", "The file is damaged; export it again") from error
-    return rgba.reshape(width * height, 4)[:pixels]
 
 
 def _check_size(path: Path, name: str, size: tuple[int, int], pixels: tuple[int, int], shape: tuple[int, int] | None) -> None:

@@ -28,11 +28,27 @@ MEASURED_EVERY = 4
 """Amplification is searched on every fourth scored view: more would not change it and cost time."""
 
 
-def convert(source: str, target: str, report: Report = silent) -> dict[str, Any]:
-    """Any readable file -> any writable one. Returns count and bytes."""
-    writer_for(target)  # complain before the long read
-    gaussians = _read_source(source, report)
-    write(target, gaussians, report=_stage("write", report))
+def convert(
+    source: str,
+    target: str,
+    sh_degree: int | None = None,
+    level: int | None = None,
+    spz_version: int | None = None,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Any readable file -> any writable one. Returns count, SH degree and bytes.
+
+    Args:
+        sh_degree: drop the bands above it; None keeps all, and a target that cannot hold them is refused.
+        level: of a capture with levels of detail; None takes the finest.
+        spz_version: 1 to 4, for a target in SPZ.
+    """
+    options = {} if spz_version is None else {"version": spz_version}
+    writer_for(target, **options)  # complain before the long read
+    gaussians = read(source, report=_stage("read", report), **({} if level is None else {"level": level}))
+    if sh_degree is not None and sh_degree < gaussians.sh_degree:
+        gaussians = gaussians.with_sh_degree(sh_degree)
+    write(target, gaussians, report=_stage("write", report), **options)
     return {"target": target, "count": len(gaussians), "sh_degree": gaussians.sh_degree, "bytes": stored_bytes(target)}
 
 

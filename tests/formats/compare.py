@@ -30,6 +30,13 @@ def assert_within(a: Gaussians, b: Gaussians, **limits: float) -> None:
         assert found <= limits.get(name, 1e-6), f"{name}: {found} > {limits.get(name, 1e-6)}"
 
 
+def in_order_of(cloud: Gaussians, other: Gaussians) -> Gaussians:
+    """A cloud whose Gaussians are found again by their positions in another order."""
+    nearest = np.linalg.norm(cloud.means[None] - other.means[:, None], axis=2).argmin(axis=1)
+    assert len(set(nearest)) == len(cloud)
+    return cloud.select(nearest)
+
+
 def refusal(path: Path) -> str:
     """The error that reading ends in, "" where the file reads; any exception that no user should see passes through."""
     try:

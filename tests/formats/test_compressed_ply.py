@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from exgs_blender import formats
 from exgs_blender.errors import ExgsError, FileError
-from exgs_blender.splats import Gaussians
 from exgs_blender.splats.activation import SH_C0
 from exgs_blender.splats.morton import morton_order
 
 from ..clouds import random_gaussians
-from .compare import assert_within, refusal
+from .compare import assert_within, in_order_of, refusal
 from .encoders import compressed_ply_bytes
 
 
@@ -40,13 +39,6 @@ def test_round_trip(tmp_path: Path, degree: int, chunk_colours: bool) -> None:
         shN=0.5 * 8 / 256 + 1e-6,
         quats=0.003,
     )
-
-
-def in_order_of(cloud: Gaussians, other: Gaussians) -> Gaussians:
-    """A cloud whose Gaussians are found again by their positions in another order."""
-    nearest = np.linalg.norm(cloud.means[None] - other.means[:, None], axis=2).argmin(axis=1)
-    assert len(set(nearest)) == len(cloud)
-    return cloud.select(nearest)
 
 
 @pytest.mark.parametrize("degree", range(4))

@@ -12,16 +12,15 @@ from exgs_blender.formats.exgs import read_asset
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.activation import SH_C0, opacity_from_logit
 from exgs_blender.ugc import CompressSettings, compress
-from exgs_blender.ugc.merge import covariances_of
-from exgs_blender.ugc.quantise import NEAR_LOSSLESS, codes_from_cells, quantise
+from exgs_blender.splats.ellipsoids import covariances_of
+from exgs_blender.ugc.quantise import NEAR_LOSSLESS, quantise_with_order
 
 from ..clouds import random_gaussians
 from ..ugc.made_up import random_statistics
 
 
 def _in_file_order(cloud: Gaussians) -> Gaussians:
-    cells = quantise(cloud, NEAR_LOSSLESS).contraction.grid_from_world(cloud.means)
-    return cloud.select(np.argsort(codes_from_cells(cells), kind="stable"))
+    return cloud.select(quantise_with_order(cloud, NEAR_LOSSLESS)[1])
 
 
 @pytest.mark.parametrize("degree", range(5))

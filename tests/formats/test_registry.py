@@ -44,10 +44,23 @@ def test_other_folder(tmp_path: Path) -> None:
 
 def test_formats_that_are_only_read_cannot_be_written(tmp_path: Path) -> None:
     cloud = random_gaussians(3, 0)
-    for name in ("a.spz", "a.sog", "a.obj"):
+    for name in ("a.ksplat", "a.npz", "a.obj"):
         with pytest.raises(ExgsError, match=r"no format with this suffix can be written; use one of .*\.ply"):
             formats.write(tmp_path / name, cloud)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_options_and_empty_clouds(tmp_path: Path) -> None:
+    cloud = random_gaussians(3, 0)
+    with pytest.raises(ExgsError, match="Gaussian Splatting PLY has no option 'version'"):
+        formats.write(tmp_path / "a.ply", cloud, version=3)
+    formats.write(tmp_path / "a.ply", cloud)
+    with pytest.raises(ExgsError, match="Gaussian Splatting PLY has no option 'level'"):
+        formats.read(tmp_path / "a.ply", level=1)
+    with pytest.raises(ExgsError, match=r"SPZ \(Niantic\) has no option 'level'; it has version"):
+        formats.write(tmp_path / "a.spz", cloud, level=1)
+    with pytest.raises(ExgsError, match="no Gaussians to write"):
+        formats.write(tmp_path / "b.ply", cloud.select(slice(0, 0)))
 
 
 def test_importing_and_plain_ply_need_only_numpy(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from exgs_blender import formats
-from exgs_blender.errors import FileError, MissingDependencyError
+from exgs_blender.errors import ExgsError, FileError, MissingDependencyError
+from exgs_blender.formats._sh_palette import sh_palette
+from exgs_blender.formats._sog_write import codebook, palette_size
 from exgs_blender.splats import Gaussians
 
 from ..clouds import random_gaussians
-from .compare import assert_within, refusal
+from .compare import assert_within, in_order_of, refusal
 from .encoders import sog_parts, write_bundle, write_folder
 
 PALETTE = 70
@@ -37,6 +39,10 @@ def edit_meta(parts: dict[str, bytes], change: Callable[[dict[str, Any]], object
     meta = json.loads(parts["meta.json"])
     change(meta)
     return parts | {"meta.json": json.dumps(meta).encode()}
+
+
+def set_field(section: str, key: str, value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda meta: meta[section].__setitem__(key, value)
 
 
 def image(width: int, height: int, mode: str = "RGBA", kind: str = "WEBP") -> bytes:
@@ -76,6 +82,124 @@ def test_early_writers_lost_the_first_codebook_entry(tmp_path: Path) -> None:
     assert_within(whole, formats.read(write_folder(tmp_path / "lost", lost)), scales=3 * np.ptp(cloud.scales) / 255)
 
 
+@pytest.mark.parametrize("name", ["cloud.sog", "meta.json"])
+@pytest.mark.parametrize("degree", range(4))
+def test_written(tmp_path: Path, degree: int, name: str) -> None:
+    """More Gaussians than SH palette entries, but no more different SH vectors."""
+    cloud = palette_cloud(700, degree)
+    path = tmp_path / "out" / name
+    formats.write(path, cloud)
+    assert formats.format_of(path).name == "sog"
+    again = formats.read(path)
+    logs = np.log1p(np.abs(cloud.means)).max(axis=0)
+    steps = {field: 1.5 * np.ptp(getattr(cloud, field)) / 255 for field in ("scales", "sh0", "shN") if getattr(cloud, field).size}
+    limits = {"means": float((np.exp(logs) * logs / 65535).max()), "opacities": 0.5 / 255 + 1e-6, "quats": 0.006, **steps}
+    assert_within(in_order_of(cloud, again), again, **limits)
+    expected = {"meta.json", "means_l.webp", "means_u.webp", "scales.webp", "quats.webp", "sh0.webp"}
+    expected |= {"shN_centroids.webp", "shN_labels.webp"} if degree else set()
+    found = zipfile.ZipFile(path).namelist() if name.endswith(".sog") else [p.name for p in path.parent.iterdir()]
+    assert set(found) == expected
+
+
+def test_equal_values_and_few_gaussians(tmp_path: Path) -> None:
+    for count in (1, 2, 5):
+        cloud = random_gaussians(1, 3).select(np.zeros(count, int))
+        formats.write(tmp_path / "cloud.sog", cloud)
+        again = formats.read(tmp_path / "cloud.sog")
+        assert_within(cloud, again, means=1e-6, opacities=0.002, quats=0.006, sh0=0.02, shN=0.02, scales=0.02)
+
+
+def test_levels_of_detail_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ExgsError, match="levels of detail are not written"):
+        formats.write(tmp_path / "lod-meta.json", random_gaussians(3, 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_codebook_is_near_the_best_there_is() -> None:
+    """For a normal distribution 256 levels reach a mean squared error of sqrt(3) pi / (2 * 256^2) (Panter and Dite 1951)."""
+    values = np.random.default_rng(0).normal(size=(100_000, 3)).astype(np.float32)
+    book, indices = codebook(values)
+    error = np.mean((np.array(book)[indices] - values) ** 2)
+    assert error < 1.15 * np.sqrt(3) * np.pi / 2 / 256**2
+    assert book == sorted(book)
+
+
+def test_palette_is_as_good_as_a_flat_k_means() -> None:
+    """Lloyd's algorithm on everything at once is the slow, clear twin."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(60, 9)) * 2
+    vectors = (centres[rng.integers(0, 60, 6000)] + rng.normal(size=(6000, 9)) * rng.uniform(0.1, 0.6, (6000, 1))).astype(np.float32)
+    palette, labels = sh_palette(vectors, 256)
+    assert palette.shape == (256, 9)
+    flat = vectors[rng.choice(6000, 256, replace=False)]
+    for _ in range(12):
+        nearest = ((vectors[:, None] - flat[None]) ** 2).sum(axis=2).argmin(axis=1)
+        flat = np.array([vectors[nearest == k].mean(axis=0) if (nearest == k).any() else flat[k] for k in range(256)])
+    flat_error = np.mean((vectors - flat[nearest]) ** 2)
+    assert np.mean((vectors - palette[labels]) ** 2) < 1.05 * flat_error
+
+
+@pytest.mark.parametrize(("count", "entries"), [(1, 1), (300, 256), (1000, 512), (5000, 4096), (100_000, 65536), (10**7, 65536)])
+def test_palette_size(count: int, entries: int) -> None:
+    assert min(palette_size(count), count) == min(entries, count)
+
+
+def version_1(cloud: Gaussians) -> dict[str, bytes]:
+    """A capture of the first version, from the parts of the second: same textures, values linear between two ends."""
+    parts = sog_parts(cloud, PALETTE)
+    meta = json.loads(parts["meta.json"])
+    for name in ("scales", "sh0"):
+        book = meta[name].pop("codebook")
+        meta[name] |= {"mins": [book[0]] * 3, "maxs": [book[-1]] * 3}
+    logits = np.clip(cloud.opacities, -6, 6)
+    pixels = np.array(Image.open(io.BytesIO(parts["sh0.webp"])))
+    pixels.reshape(-1, 4)[: len(cloud), 3] = np.round((logits + 6) / 12 * 255)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True)
+    meta["sh0"]["mins"].append(-6)
+    meta["sh0"]["maxs"].append(6)
+    meta["means"]["shape"] = [meta.pop("count"), 3]
+    if "shN" in meta:
+        book = meta["shN"].pop("codebook")
+        meta["shN"] = {"mins": book[0], "maxs": book[-1], "quantization": 8, "files": meta["shN"]["files"]}
+    del meta["version"]
+    return parts | {"sh0.webp": file.getvalue(), "meta.json": json.dumps(meta).encode()}
+
+
+@pytest.mark.parametrize("degree", range(4))
+def test_version_1(tmp_path: Path, degree: int) -> None:
+    cloud = palette_cloud(500, degree)
+    np.clip(cloud.opacities, -6, 6, out=cloud.opacities)
+    second = formats.read(write_folder(tmp_path / "2", sog_parts(cloud, PALETTE)))
+    first = formats.read(write_bundle(tmp_path / "1.sog", version_1(cloud)))
+    assert_within(second, first, opacities=0.01, scales=1e-5, sh0=1e-5, shN=1e-5)
+    np.testing.assert_allclose(first.opacities, cloud.opacities, atol=0.5 * 12 / 255 + 1e-5)
+
+
+VERSION_1: list[tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] = [
+    (lambda p: edit_meta(p, lambda m: m["means"].pop("shape")), "'means.shape' is None"),
+    (lambda p: edit_meta(p, set_field("means", "shape", [])), "'means.shape' is []"),
+    (lambda p: edit_meta(p, set_field("means", "shape", [0, 3])), "'means.shape' is 0"),
+    (lambda p: edit_meta(p, set_field("means", "shape", [2**31, 3])), "claims 2147483648 Gaussians"),
+    (lambda p: edit_meta(p, set_field("scales", "mins", [0, 0])), "'scales.mins' should be a list of 3"),
+    (lambda p: edit_meta(p, set_field("scales", "maxs", [500, 0, 0])), "log scale of"),
+    (lambda p: edit_meta(p, set_field("sh0", "maxs", [0, 0, 0])), "'sh0.maxs' should be a list of 4"),
+    (lambda p: edit_meta(p, set_field("shN", "maxs", "x")), "'shN.mins and shN.maxs' should be a list of 2"),
+    (lambda p: p | {"shN_centroids.webp": image(100, 2)}, "is 100 x 2, expected 192, 512 or 960 wide"),
+    (lambda p: p | {"shN_centroids.webp": image(192, 1)}, "points to SH entry 69, the palette has 64"),
+    (lambda p: p | {"shN_centroids.webp": image(192, 2000)}, "is 192 x 2000"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), VERSION_1, ids=[message for _, message in VERSION_1])
+def test_malformed_version_1(tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], message: str) -> None:
+    path = write_bundle(tmp_path / "bad.sog", change(version_1(palette_cloud(100, 1))))
+    with pytest.raises(FileError) as caught:
+        formats.read(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
 def test_same_model_as_its_ply(data_dir: Path) -> None:
     folder = data_dir / "fixtures/equivalence"
     exact = formats.read(folder / "equiv-degree3-exact-binary-le.ply")
@@ -97,6 +221,11 @@ def test_playbot_levels(data_dir: Path) -> None:
     for path in (playbot, playbot / "lod-meta.json"):
         streamed = formats.read(path)
         np.testing.assert_array_equal(streamed.means, finest.means)
+    np.testing.assert_array_equal(formats.read(playbot, level=6).means, coarse.means)
+    with pytest.raises(FileError, match="level 7 was asked for, field 'lodLevels' is 7"):
+        formats.read(playbot, level=7)
+    with pytest.raises(FileError, match="has no levels of detail"):
+        formats.read(playbot / "6_0", level=1)
 
 
 def lod(tmp_path: Path, **fields: object) -> Path:
@@ -117,6 +246,13 @@ def test_each_leaf_gives_its_finest_level(tmp_path: Path) -> None:
     assert len(formats.read(lod(tmp_path, environment="0_0/meta.json"))) == 50 + 40
 
 
+def test_each_leaf_gives_the_level_that_was_asked_for(tmp_path: Path) -> None:
+    first = formats.read(lod(tmp_path) / "0_0")
+    for level in (1, 2):  # the second leaf has only level 2; the first has no level 2, so its finer one
+        expected = np.concatenate([first.means[5:15], first.means[20:40]])
+        np.testing.assert_array_equal(formats.read(tmp_path, level=level).means, expected)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -129,6 +265,7 @@ def test_each_leaf_gives_its_finest_level(tmp_path: Path) -> None:
         ({"filenames": ["lod-meta.json", "1_0/meta.json"]}, "'lod-meta.json' as a part"),
         ({"tree": []}, "not an object"),
         ({"tree": {}}, "no level of detail"),
+        ({"tree": {"lods": {"x": {"file": 0, "offset": 0, "count": 2}}}}, "has the levels ['x'], expected whole numbers"),
         ({"tree": {"lods": {"0": {"file": 0, "offset": 39, "count": 2}}}}, "wants Gaussians up to 41"),
         ({"tree": {"lods": {"0": {"file": -1, "offset": 39, "count": 2}}}}, "'file' of a level in 'tree' is -1"),
     ],
@@ -139,13 +276,9 @@ def test_malformed_lod(tmp_path: Path, fields: dict[str, object], message: str) 
     assert message in str(caught.value)
 
 
-def set_field(section: str, key: str, value: object) -> Callable[[dict[str, Any]], object]:
-    return lambda meta: meta[section].__setitem__(key, value)
-
-
 MALFORMED: list[tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] = [
     (lambda p: edit_meta(p, lambda m: m.__setitem__("version", 3)), "'version' is 3"),
-    (lambda p: edit_meta(p, lambda m: m.pop("version")), "'version' is None"),
+    (lambda p: edit_meta(p, lambda m: m.pop("version")), "'means.shape' is None and field 'version' is missing"),
     (lambda p: edit_meta(p, lambda m: m.__setitem__("count", 0)), "'count' is 0"),
     (lambda p: edit_meta(p, lambda m: m.__setitem__("count", -3)), "'count' is -3"),
     (lambda p: edit_meta(p, lambda m: m.__setitem__("count", 1.5)), "'count' is 1.5"),
