@@ -29,7 +29,7 @@ figure { margin: 0; }
 figure img { display: block; max-width: 100%; border-radius: 4px; }
 figcaption { margin-top: 4px; font-size: 13px; }
 .swipe { position: relative; --cut: 50%; overflow: hidden; border-radius: 4px; }
-.swipe img { width: 100%; }
+.swipe img { width: 100%; height: auto; }
 .swipe img + img { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--cut)); }
 .swipe i { position: absolute; top: 0; bottom: 0; left: var(--cut); width: 2px; margin-left: -1px;
   background: #fff; box-shadow: 0 0 3px #000; }
@@ -38,7 +38,7 @@ figcaption { margin-top: 4px; font-size: 13px; }
 .swipe b:last-child { right: 6px; }
 .swipe b:nth-last-child(2) { left: 6px; }
 input[type=range] { width: 100%; margin: 6px 0 0; accent-color: var(--accent); }
-.heat { width: 100%; }
+.heat { width: 100%; height: auto; }
 .legend { display: flex; align-items: center; gap: 8px; margin-top: 9px; font-size: 13px; color: var(--soft); }
 .legend span:nth-child(2) { flex: 1; height: 10px; border-radius: 5px; }
 .exact { display: flex; gap: 4px; }
