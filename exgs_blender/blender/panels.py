@@ -88,7 +88,8 @@ class CompressPanel(_Sidebar, bpy.types.Panel):
             row.progress(factor=task.fraction, text=f"{task.title}: {task.stage}")
             row.operator(CancelJob.bl_idname, text="", icon="X").index = index
         for task in RUNNER.ended:
-            layout.label(text=task.message or task.title, icon=ICONS[task.state])
+            told = task.message.partition("; ")[0] if task.state == "done" else task.message  # the object's box has the rest
+            layout.label(text=told or task.title, icon=ICONS[task.state])
 
 
 class RenderPanel(_Sidebar, bpy.types.Panel):

@@ -28,7 +28,7 @@ from ..formats import read
 from ..splats import Gaussians
 from ..worker.client import run_job
 from ..worker.environment import ENVIRONMENT_VARIABLE
-from ..worker.protocol import Done, Failed, decode
+from ..worker.protocol import BESIDE, Done, Failed, decode
 from .commands import compression_lines
 from .demo_sheet import make_sheet
 from .terminal import Terminal, megabytes
@@ -139,7 +139,7 @@ def _shot(capture: Gaussians, settings: DemoSettings) -> tuple[Cameras, Extent]:
 
 
 def _compress(source: str, asset: Path, settings: DemoSettings, terminal: Terminal) -> dict[str, Any]:
-    params = {"source": source, "target": str(asset), "ratio": settings.ratio, "cameras": settings.cameras}
+    params = {"source": source, "target": str(asset), "ratio": settings.ratio, "cameras": settings.cameras, "page": BESIDE}
     return run_job("compress", params, python=Path(sys.executable), report=terminal.report)
 
 

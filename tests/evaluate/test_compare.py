@@ -45,6 +45,15 @@ def test_numbers_agree_with_each_other(cloud, views) -> None:  # type: ignore[no
     assert psnr_from_mse(one_view(half)) == pytest.approx(result.views[1].psnr, abs=1e-3)
 
 
+def test_holes_are_what_the_source_covers_and_the_candidate_does_not(cloud, views) -> None:  # type: ignore[no-untyped-def]
+    whole, half = compare(cloud, cloud, views), compare(cloud, cloud.select(np.flatnonzero(cloud.means[:, 1] > 0)), views)
+    assert {view.lost for view in whole.views} == {0.0}
+    for view in half.views:
+        assert 0.2 * view.covered < view.lost < 0.8 * view.covered
+    assert [view.covered for view in half.views] == [view.covered for view in whole.views]
+    assert whole.flip == 0 < half.flip <= half.worst_flip == max(view.flip for view in half.views)
+
+
 def test_merging_beats_the_papers_chain_and_both_beat_a_random_choice(cloud, views) -> None:  # type: ignore[no-untyped-def]
     """End to end on rendered statistics; the judging views are others than the scored ones."""
     statistics = blend_statistics(cloud, orbit(extent_of(cloud), 8, width=96, height=72, phase=0.4))

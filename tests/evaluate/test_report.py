@@ -97,7 +97,7 @@ def _judges(kind: str = "held-out", nearest: float = 0.2, moved: int = 0, scored
         (
             _comparison([26.0, 24.0], sizes=(76_000_000, 75_512)),
             0.25,
-            "1006x smaller (76.0 MB -> 75.5 kB); softer than the capture, small things are lost: 25.0 dB, worst view 24.0 dB",
+            "1006x smaller (76.0 MB -> 75.5 kB); softer than the capture, small things lost: 25.0 dB, worst view 24.0 dB",
         ),
     ],
 )

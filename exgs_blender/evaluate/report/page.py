@@ -15,6 +15,9 @@ from .page_style import SCRIPT, STYLE
 from .pictures import HEAT_FULL, HEAT_STOPS, Crop, ViewPictures, cropped, data_uri, heat_map
 from .words import judged_how, readable_bytes
 
+PLAIN_NAMES = {"views": "scored views", "ratio_wanted": "ratio asked for"}
+"""Settings whose names in a file's metadata say too little on a page."""
+
 
 def page_of(report: QualityReport, numbers: str = "") -> str:
     """The page's text; ``numbers`` is the name of the JSON file beside it, empty where there is none."""
@@ -52,7 +55,7 @@ def _tiles(report: QualityReport) -> str:
         ("PSNR", f"{result.psnr:.2f} dB", f"worst view {result.worst_psnr:.2f} dB"),
         ("SSIM", f"{result.ssim:.4f}", "1 is equal"),
         ("FLIP", f"{result.flip:.4f}", f"worst view {result.worst_flip:.4f}; 0 is no difference"),
-        ("File", readable_bytes(result.candidate_bytes), f"{result.ratio:.1f}x smaller than {readable_bytes(result.source_bytes)} as PLY"),
+        ("File", readable_bytes(result.candidate_bytes), f"{readable_bytes(result.source_bytes)} as PLY"),
         ("Gaussians", f"{result.candidate_count:,}", f"of {result.source_count:,}"),
     ]
     inner = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}<small>{escape(c)}</small></dd></div>" for a, b, c in tiles)
@@ -143,9 +146,10 @@ def _seconds(report: QualityReport) -> Iterable[str]:
 
 
 def _settings(report: QualityReport) -> Iterable[str]:
+    settings = {PLAIN_NAMES.get(name, name): value for name, value in report.facts.settings.items()}
     known: dict[str, Any] = {
         "capture": report.facts.source,
-        **report.facts.settings,
+        **settings,
         "rendered by": report.comparison.backend,
         "made by": f"ExGS {__version__}",
     }

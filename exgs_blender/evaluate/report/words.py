@@ -32,7 +32,7 @@ VERDICTS = (
     Verdict("hard to tell from the capture", 38.0, 35.0, 0.06),
     Verdict("looks like the capture", 31.0, 28.5, 0.15),
     Verdict("close to the capture, fine detail is softer", 27.0, 24.5, 0.20),
-    Verdict("softer than the capture, small things are lost", 23.0, 20.0, 0.28),
+    Verdict("softer than the capture, small things lost", 23.0, 20.0, 0.28),
     Verdict("a rough stand-in for the capture", 0.0, 0.0, 1.0),
 )
 """Best first; a result is called by the first that it reaches in all three numbers. Set by eye on an object and on rooms at 20x to
@@ -124,7 +124,7 @@ def warnings(result: Comparison, judges: Judges, wanted_ratio: float = 0.0) -> t
     if hole.lost > HOLE:
         found.append(
             f"View {hole.name} has a hole: {hole.lost:.1%} of the picture is empty where the capture is not, "
-            "as no scored view needed what was there. Give cameras near it or compress less."
+            "most often because no scored view saw what was there. Give cameras near it or compress less."
         )
     if len(result.views) < FEW_VIEWS:
         found.append(f"Only {len(result.views)} view{'s' if len(result.views) > 1 else ''} judged: the mean says little about the rest.")
