@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError
-from ..splats import MAX_SH_DEGREE
+from ..splats import MAX_SH_DEGREE, Gaussians
 from ..splats.gaussians import F32
 
 MAX_EXPANSION = 200
@@ -84,3 +84,14 @@ def check_scales(path: Path, scales: F32) -> None:
         worst = int(np.argmax(scales.max(axis=1)))
         problem = f"Gaussian {worst} has a log scale of {scales[worst].max():.6g} in 'scale', expected at most {MAX_LOG_SCALE:g}"
         raise FileError(path, problem, "Clean the capture and export it again")
+
+
+def check_finite(path: Path, gaussians: Gaussians) -> None:
+    """Refuse values that are NaN or infinite.
+
+    Raises:
+        FileError: one is; names the field and the Gaussian.
+    """
+    bad = gaussians.nonfinite_field()
+    if bad:
+        raise FileError(path, f"Gaussian {bad[1]} has a value in '{bad[0]}' that is not finite", "Clean the capture and export it again")

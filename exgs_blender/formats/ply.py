@@ -10,32 +10,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..errors import FileError
 from ..progress import Report, silent
 from ..splats import Gaussians
-from ..splats.activation import MAX_LOGIT
 from ..splats.gaussians import F32, SH_COEFFICIENTS
-from ._limits import check_not_empty, check_scales
+from ._limits import check_not_empty
+from ._ply_columns import CHUNK_BYTES, COLOUR, NORMAL, POSITION, ROTATION, SCALE, BinaryPieces, Columns, gather, gather_parallel
 from ._ply_header import DAMAGED, TRUNCATED, Element, Header, read_header
 from ._ply_lists import has_lists_on_the_way, list_chunks
 from .registry import Format
 
-CHUNK_BYTES = 1 << 20
-"""Rows are split into columns in pieces that stay in a core's cache."""
-
-POSITION = ("x", "y", "z")
-NORMAL = ("nx", "ny", "nz")
-COLOUR = ("f_dc_0", "f_dc_1", "f_dc_2")
-SCALE = ("scale_0", "scale_1", "scale_2")
-ROTATION = ("rot_0", "rot_1", "rot_2", "rot_3")
 REQUIRED = (*POSITION, *COLOUR, "opacity", *SCALE, *ROTATION)
 
 
@@ -74,36 +65,6 @@ def _splat_element(header: Header) -> tuple[Element, int]:
     degree = _sh_degree(header.path, element)
     check_not_empty(header.path, "element vertex", element.count)
     return element, degree
-
-
-def _matrix(rows: NDArray[Any], element: Element, order: str) -> F32:
-    """Structured rows of one element -> [n, properties] float32; no copy where they are that already."""
-    if set(element.scalars.values()) == {"f4"}:
-        return rows.view(order + "f4").reshape(len(rows), len(element.scalars)).astype(np.float32, copy=False)
-    matrix = np.empty((len(rows), len(element.scalars)), np.float32)
-    for column, name in enumerate(element.scalars):
-        matrix[:, column] = rows[name]
-    return matrix
-
-
-def _binary_chunks(header: Header, element: Element) -> Iterator[F32]:
-    """[n, properties] pieces; each may be overwritten by the next."""
-    dtype = element.dtype(header.order)
-    offset = header.offset_of(element)
-    rows = max(1, CHUNK_BYTES // dtype.itemsize)
-    buffer = np.empty(min(rows, element.count), dtype)
-    with header.path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        for start in range(0, element.count, rows):
-            chunk = buffer[: min(rows, element.count - start)]
-            view = memoryview(chunk.view(np.uint8).data)
-            done = 0
-            while done < len(view):
-                step = file.readinto(view[done:])
-                if not step:
-                    raise FileError(header.path, f"ends after Gaussian {start + done // dtype.itemsize}", TRUNCATED)
-                done += step
-            yield _matrix(chunk, element, header.order)
 
 
 def _text_chunks(header: Header, element: Element) -> Iterator[F32]:
@@ -154,36 +115,15 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     path = Path(path)
     header = read_header(path)
     element, degree = _splat_element(header)
-    if has_lists_on_the_way(header, element):
-        chunks = list_chunks(header, element)
-    else:
-        chunks = _binary_chunks(header, element) if header.order else _text_chunks(header, element)
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which the registry refuses
-        return _gather(path, chunks, element, degree, report)
-
-
-def _gather(path: Path, chunks: Iterator[F32], element: Element, degree: int, report: Report) -> Gaussians:
-    """Put each piece's columns where they belong."""
-    count, rest = element.count, SH_COEFFICIENTS[degree] - 1
-    column = {name: i for i, name in enumerate(element.scalars)}
-    # Channel-major in the file (all of red, all of green, all of blue), colour innermost in memory.
-    rest_names = [f"f_rest_{channel * rest + k}" for k in range(rest) for channel in range(3)]
-    targets: list[tuple[F32, NDArray[np.intp]]] = []
-    pieces = chain([next(chunks)], chunks)  # the first one proves the header's claims, so that allocating is safe
-    for names in (POSITION, ROTATION, SCALE, ("opacity",), COLOUR, rest_names):
-        targets.append((np.empty((count, len(names)), np.float32), np.array([column[name] for name in names], np.intp)))
+    columns = Columns(element, degree)
     report("reading PLY", 0.0)
-    done = 0
-    for piece in pieces:
-        for target, columns in targets:
-            np.take(piece, columns, axis=1, out=target[done : done + len(piece)], mode="clip")
-        done += len(piece)
-        report("reading PLY", done / count)
-    means, quats, scales, opacities, sh0, shN = (target for target, _ in targets)
-    opacities[np.isposinf(opacities)] = MAX_LOGIT
-    opacities[np.isneginf(opacities)] = -MAX_LOGIT
-    check_scales(path, scales)
-    return Gaussians(means, quats, scales, opacities[:, 0], sh0.reshape(count, 1, 3), shN.reshape(count, rest, 3))
+    if has_lists_on_the_way(header, element):
+        gather(columns, list_chunks(header, element), report)
+    elif header.order:
+        gather_parallel(columns, BinaryPieces(header, element), report)
+    else:
+        gather(columns, _text_chunks(header, element), report)
+    return columns.finished(path)
 
 
 def property_names(sh_degree: int) -> list[str]:
@@ -225,4 +165,14 @@ def _sniff(path: Path, head: bytes) -> bool:
     return head[:3] == b"ply" and head[3:4] in (b"\n", b"\r", b" ")
 
 
-FORMAT = Format(name="ply", title="Gaussian Splatting PLY", suffixes=(".ply",), sniff=_sniff, read=read, write=write)
+FORMAT = Format(
+    name="ply",
+    title="Gaussian Splatting PLY",
+    suffixes=(".ply",),
+    sniff=_sniff,
+    read=read,
+    write=write,
+    variants="any property order, text or binary of either byte order, SH 0 to 4",
+    conventions="right-down-forward axes, the capture's unit; logarithmic scales, logit opacity; wxyz",
+    checks_values=True,
+)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ..errors import ExgsError, FileError
 from ..progress import Report, silent
 from ..splats import MAX_SH_DEGREE, Gaussians
+from ._limits import check_finite
 
 HEAD_BYTES = 4096
 
@@ -120,9 +121,8 @@ def read(path: str | os.PathLike[str], *, report: Report = silent, **options: An
     chosen = format_of(path)
     _check_options(path, chosen, options, chosen.read_options)
     gaussians = chosen.read(path, report=report, **options)
-    bad = None if chosen.checks_values else gaussians.nonfinite_field()
-    if bad:
-        raise FileError(path, f"Gaussian {bad[1]} has a value in '{bad[0]}' that is not finite", "Clean the capture and export it again")
+    if not chosen.checks_values:
+        check_finite(path, gaussians)
     return gaussians
 
 

@@ -11,8 +11,9 @@ from exgs_blender.errors import FileError
 from exgs_blender.formats.exgs import read_asset
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.activation import SH_C0, opacity_from_logit
-from exgs_blender.ugc import CompressSettings, compress
 from exgs_blender.splats.ellipsoids import covariances_of
+from exgs_blender.ugc import CompressSettings, compress
+from exgs_blender.ugc.pipeline import encode_all
 from exgs_blender.ugc.quantise import NEAR_LOSSLESS, quantise_with_order
 
 from ..clouds import random_gaussians
@@ -30,7 +31,7 @@ def test_writing_is_near_lossless(tmp_path: Path, degree: int) -> None:
     formats.write(tmp_path / "a.exgs", cloud)
     source, found = _in_file_order(cloud), formats.read(tmp_path / "a.exgs")
     assert (len(found), found.sh_degree) == (1000, degree)
-    np.testing.assert_allclose(found.means, source.means, atol=2.0 / 2**18)
+    np.testing.assert_allclose(found.means, source.means, atol=4.0 / 2**18)
     np.testing.assert_allclose(np.sort(found.scales, axis=1), np.sort(source.scales, axis=1), atol=0.0051)
     np.testing.assert_allclose(opacity_from_logit(found.opacities), opacity_from_logit(source.opacities), atol=0.0005)
     np.testing.assert_allclose(SH_C0 * found.sh0, SH_C0 * source.sh0, atol=2.1 / 1024)
@@ -55,8 +56,9 @@ def test_a_rewritten_file_changes_no_more(tmp_path: Path) -> None:
     once = formats.read(tmp_path / "a.exgs")
     formats.write(tmp_path / "b.exgs", once)
     twice = formats.read(tmp_path / "b.exgs")
-    np.testing.assert_allclose(twice.means, once.means, atol=2.0 / 2**18)
-    np.testing.assert_allclose(twice.scales, once.scales, atol=1e-5)
+    once, twice = (cloud.select(np.argsort(cloud.means[:, 0])) for cloud in (once, twice))
+    np.testing.assert_allclose(twice.means, once.means, atol=4.0 / 2**18)
+    np.testing.assert_allclose(np.sort(twice.scales, axis=1), np.sort(once.scales, axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize("keep", [1, 9, 15, 60, 300, -1])
@@ -74,7 +76,7 @@ def test_no_file_empty_file_empty_cloud(tmp_path: Path) -> None:
     (tmp_path / "empty.exgs").touch()
     with pytest.raises(FileError, match="file is empty"):
         read_asset(tmp_path / "empty.exgs")
-    formats.write(tmp_path / "nothing.exgs", random_gaussians(0, 0))
+    (tmp_path / "nothing.exgs").write_bytes(encode_all(random_gaussians(0, 0)))
     with pytest.raises(FileError, match="at least one Gaussian"):
         formats.read(tmp_path / "nothing.exgs")
 

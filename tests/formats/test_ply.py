@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exgs_blender import formats
 from exgs_blender.errors import ExgsError, FileError
-from exgs_blender.formats import ply
+from exgs_blender.formats import _ply_columns, ply
 from exgs_blender.splats import Gaussians
 
 from ..clouds import random_gaussians
@@ -99,6 +99,7 @@ def test_line_endings(tmp_path: Path, ending: bytes, text: bool) -> None:
 
 def test_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ply, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(_ply_columns, "CHUNK_BYTES", 1000)
     cloud = random_gaussians(101, 1)
     fractions: list[float] = []
     formats.write(tmp_path / "a.ply", cloud)
