@@ -1,225 +1,252 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The .exgs container and its sections; docs/exgs-format.md is the specification. numpy and the standard library only."""
+"""The sections of an .exgs file, version 2; docs/exgs-format.md is the specification. numpy and the standard library only."""
 
 from __future__ import annotations
 
 import json
+import lzma
 import math
 import struct
 import zlib
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ExgsError, FileError
-from ..splats import MAX_SH_DEGREE
+from ..splats import MAX_SH_DEGREE, Gaussians
 from ..splats.gaussians import SH_COEFFICIENTS
-from .bits import I64, pack_bits, unpack_bits
-from .entropy import decode_channels, encode_channels
-from .quantise import MAX_POSITION_BITS, Contraction, Quantised, Steps, cells_from_codes, codes_from_cells
+from . import v1
+from .container import HINT, MAGIC, Container, read_container, write_container
+from .context_search import fit_models
+from .contexts import Model, pack_models, tables_bytes_limit, unpack_models
+from .grid import MAX_CELL_BITS, MAX_REFINEMENT, Grid, cells_from_codes
+from .layer_coding import (
+    ACTIVE,
+    COLOUR,
+    LENGTH,
+    OPACITY,
+    ROTATION,
+    SCALE,
+    SH,
+    Columns,
+    LayerDecoder,
+    columns_of,
+    encode_part,
+    parts_of,
+    surroundings_of,
+    symbols_of,
+)
+from .quantise import Quantised, Steps, dequantise
 
-MAGIC = b"\x89EXGS\r\n\x1a"
-VERSION = 1
-HINT = "Copy or download the file again, or compress the capture again"
-_HEADER = struct.Struct("<8sHHI")
-_ENTRY = struct.Struct("<12sIQQ")
-MAX_SECTIONS = 64
+__all__ = ["HINT", "MAGIC", "decode_cloud", "decode_gaussians", "encode_cloud", "section_sizes"]
+
 GAUSSIANS_PER_BYTE = 8
 """A file holds at most this many Gaussians per byte of itself (short files are padded): bounds what a hostile count can allocate."""
-CHANNELS = {"position": 1, "scale": 3, "rotation": 3, "opacity": 1, "colour": 3}
-
-
-def write_container(sections: dict[str, bytes]) -> bytes:
-    """Named sections -> a file: header, table with a CRC-32 each, the sections back to back."""
-    offset = _HEADER.size + _ENTRY.size * len(sections)
-    table = b""
-    for name, data in sections.items():
-        table += _ENTRY.pack(name.encode("ascii"), zlib.crc32(data), offset, len(data))
-        offset += len(data)
-    start = MAGIC + struct.pack("<HH", VERSION, len(sections))
-    return start + struct.pack("<I", zlib.crc32(start + table)) + table + b"".join(sections.values())
-
-
-def read_container(data: bytes, name: str) -> dict[str, bytes]:
-    """A file -> its sections, all lengths and checksums verified.
-
-    Raises:
-        FileError: not an .exgs file, of another version, truncated, or a section does not match its checksum.
-    """
-    if len(data) < _HEADER.size or data[:8] != MAGIC:
-        if data[:5] == MAGIC[:5]:
-            raise FileError(name, "the header is damaged or truncated", HINT)
-        raise FileError(name, "not an .exgs file (its first eight bytes are others)", "Give a file that 'exgs compress' wrote")
-    _, version, count, crc = _HEADER.unpack_from(data)
-    if version != VERSION:
-        raise FileError(name, f"is version {version} of the .exgs format, this program reads version {VERSION}", "Update ExGS")
-    end = _HEADER.size + count * _ENTRY.size
-    if count > MAX_SECTIONS or end > len(data):
-        raise FileError(name, f"the section table is damaged or truncated ({count} sections, {len(data)} bytes)", HINT)
-    table = data[_HEADER.size : end]
-    if zlib.crc32(data[:12] + table) != crc:
-        raise FileError(name, "the section table does not match its checksum", HINT)
-    sections: dict[str, bytes] = {}
-    for raw_name, section_crc, offset, length in _ENTRY.iter_unpack(table):
-        section = raw_name.rstrip(b"\0").decode("ascii", "replace")
-        if offset < end or offset + length > len(data):
-            raise FileError(name, f"truncated: section '{section}' needs bytes up to {offset + length}, the file has {len(data)}", HINT)
-        sections[section] = data[offset : offset + length]
-        if zlib.crc32(sections[section]) != section_crc:
-            raise FileError(name, f"section '{section}' does not match its checksum", HINT)
-        end = offset + length
-    if end != len(data):
-        raise FileError(name, f"{len(data) - end} bytes follow the last section", HINT)
-    return sections
+MAX_LAYERS = 32
+MAX_LEVELS = 1 << 16
+MAX_NOTES = 1 << 20
+_HEAD = struct.Struct("<BBBBB3xI16d")
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20, "lc": 0, "lp": 0, "pb": 0}]
 
 
 def encode_cloud(quantised: Quantised, metadata: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
-    """A rounded cloud and its metadata (JSON values) -> (file, bytes of each section)."""
-    sections = {"meta": b""}
-    sections["position"] = _encode_positions(quantised.cells)
-    for field in ("scale", "rotation", "colour"):
-        columns: I64 = getattr(quantised, field + "s")
-        sections[field] = encode_channels([columns[:, i] for i in range(3)])
-    sections["opacity"] = encode_channels([quantised.opacities])
-    if quantised.sh.shape[1]:
-        sections["sh"] = quantised.basis.astype("<i2").tobytes() + encode_channels(list(quantised.sh.T))
-    sections["meta"] = _meta_bytes(quantised, metadata)
+    """A rounded cloud and its metadata (JSON values) -> (file, bytes that each attribute takes of it; they add up to all of it)."""
+    columns = columns_of(quantised)
+    symbols, plain = symbols_of(columns)
+    layers = [layer for layer in parts_of(quantised.layers) if layer]
+    whole = [surroundings_of(symbols, plain, columns.codes, slice(layer[0].start, layer[-1].stop), layer[0].start) for layer in layers]
+    models, bits = fit_models(columns, plain, whole)
+    sections = {
+        "head": _Head.of(quantised).write(),
+        "notes": zlib.compress(json.dumps(metadata, allow_nan=False, separators=(",", ":")).encode(), 9),
+        "tables": lzma.compress(quantised.basis.tobytes() + pack_models(models), format=lzma.FORMAT_RAW, filters=_FILTERS),
+    }
+    for number, (layer, around) in enumerate(zip(layers, whole, strict=True)):
+        sections[f"layer {number}"] = b"".join(encode_part(columns, models, around.part(run)) for run in layer)
     missing = len(quantised) // GAUSSIANS_PER_BYTE - sum(map(len, sections.values()))
     if missing > 0:
         sections["padding"] = bytes(missing)
-    return write_container(sections), {name: len(data) for name, data in sections.items()}
+    data = write_container(sections)
+    return data, _sizes(len(data), sections, quantised, columns, bits)
 
 
-def decode_cloud(data: bytes, name: str) -> tuple[Quantised, dict[str, Any]]:
+def _sizes(total: int, sections: dict[str, bytes], quantised: Quantised, columns: Columns, bits: Sequence[float]) -> dict[str, int]:
+    """Bytes by attribute. Layers mix them: what the channels' code lengths say, in proportion."""
+    steps = columns.values[LENGTH].astype(np.int64)
+    places = float(np.maximum(steps - 1, 0).sum() + 3 * columns.cuts.sum(dtype=np.int64))
+    ends = {"position": SCALE, "scale": OPACITY, "opacity": ROTATION, "rotation": COLOUR, "colour": ACTIVE, "sh": len(bits)}
+    amounts, first = {}, 0
+    for name, end in ends.items():
+        amounts[name] = sum(bits[first:end]) + (places if name == "position" else 0.0)
+        first = end
+    if not quantised.sh.shape[1]:
+        del amounts["sh"]
+    coded = sum(len(data) for name, data in sections.items() if name.startswith("layer"))
+    sizes = {name: int(coded * amount / max(sum(amounts.values()), 1e-9)) for name, amount in amounts.items()}
+    sizes["tables"] = len(sections["tables"])
+    return {"meta": total - sum(sizes.values()), **sizes}
+
+
+def decode_cloud(data: bytes, name: str, *, partial: bool = False) -> tuple[Quantised, dict[str, Any]]:
     """Inverse of :func:`encode_cloud`; ``name`` is the file's, for messages.
 
+    Args:
+        partial: decode the layers that are whole in a file that is still on its way; at least the first must be.
+
     Raises:
-        FileError: anything that :func:`read_container` finds, or a section whose content does not fit; names the section.
+        FileError: anything that ``read_container`` finds, or a section whose content does not fit; names the section.
     """
-    sections = read_container(data, name)
-    meta = _checked_meta(sections, len(data), name)
-    count, steps, components = int(meta["count"]), Steps(**meta["steps"]), int(meta["sh_components"])
-    decoded: dict[str, list[I64]] = {}
-    rest = 3 * (SH_COEFFICIENTS[meta["sh_degree"]] - 1)
-    basis, basis_bytes = np.zeros((0, rest), np.int16), 2 * components * rest
-    for section, channels in {**CHANNELS, "sh": components}.items():
-        if not channels:
-            decoded[section] = []
-            continue
-        try:
-            block = _section(sections, section)
-            if section == "position":
-                decoded[section] = [_decode_positions(block, count, steps.position_bits)]
-                continue
-            if section == "sh":
-                if len(block) < basis_bytes:
-                    raise ExgsError("its basis is incomplete")
-                basis = np.frombuffer(block[:basis_bytes], "<i2").reshape(components, rest).astype(np.int16)
-                block = block[basis_bytes:]
-            decoded[section] = decode_channels(block, count, channels)
-        except ExgsError as error:
-            raise FileError(name, f"section '{section}': {error}", HINT) from error
+    return _decode(read_container(data, name, partial=partial), len(data), name)
+
+
+def decode_gaussians(data: bytes, name: str, *, partial: bool = False) -> tuple[Gaussians, dict[str, Any]]:
+    """The cloud of an .exgs file of any version, and its metadata. ``partial`` as in :func:`decode_cloud`.
+
+    Raises:
+        FileError: as :func:`decode_cloud`.
+    """
+    container = read_container(data, name, partial=partial)
+    if container.version == 1:
+        if container.lacking:
+            raise FileError(name, f"section '{container.lacking[0]}' is incomplete, and version 1 has no layers", HINT)
+        return v1.decode_gaussians(container.sections, len(data), name)
+    quantised, metadata = _decode(container, len(data), name)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return dequantise(quantised), metadata
+
+
+def section_sizes(data: bytes, name: str) -> dict[str, int]:
+    """Bytes of each section of a file of any version.
+
+    Raises:
+        FileError: as ``read_container``.
+    """
+    return {section: len(content) for section, content in read_container(data, name).sections.items()}
+
+
+def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised, dict[str, Any]]:
+    section = "head"
+    try:
+        head = _Head.read(_section(container, "head"), file_bytes, container.lacking)
+        section = "notes"
+        metadata = _notes(_section(container, section))
+        section = "tables"
+        basis, models = _tables(_section(container, section), head)
+        decoder = LayerDecoder(sum(head.layers), models, head.grid)
+        for number, parts in enumerate(parts_of(head.layers)):
+            section = f"layer {number}"
+            decoder.decode(_section(container, section), parts)
+    except FileError:
+        raise
+    except ExgsError as error:
+        raise FileError(name, f"section '{section}': {error}", HINT) from error
+    values, columns = decoder.columns.values, decoder.columns
     quantised = Quantised(
-        steps=steps,
-        contraction=_contraction(meta["contraction"]),
-        sh_degree=meta["sh_degree"],
-        cells=decoded["position"][0],
-        scales=np.stack(decoded["scale"], axis=1),
-        rotations=np.stack(decoded["rotation"], axis=1),
-        opacities=decoded["opacity"][0],
-        colours=np.stack(decoded["colour"], axis=1),
-        sh=np.stack(decoded["sh"], axis=1) if components else np.zeros((count, 0), np.int64),
+        steps=head.steps,
+        grid=head.grid,
+        pixel=head.pixel,
+        sh_degree=head.sh_degree,
+        layers=head.layers,
+        cells=cells_from_codes(columns.codes),
+        offsets=columns.offsets,
+        scales=values[SCALE : SCALE + 3].T,
+        rotations=values[ROTATION : ROTATION + 3].T,
+        opacities=values[OPACITY],
+        colours=values[COLOUR : COLOUR + 3].T,
+        sh=values[SH:].T,
         basis=basis,
     )
-    return quantised, meta["metadata"]
+    return quantised, metadata
 
 
-def _encode_positions(cells: I64) -> bytes:
-    """Differences of consecutive Morton codes: the bit length through the tables, the bits below the leading one as they are."""
-    codes = codes_from_cells(cells).astype(np.int64)
-    deltas = np.diff(codes, prepend=0)
-    lengths = _bit_lengths(deltas)
-    return _with_length(encode_channels([lengths])) + pack_bits(deltas, np.maximum(lengths - 1, 0))
+@dataclass(frozen=True)
+class _Head:
+    """What sizes and scales the rest."""
+
+    sh_degree: int
+    components: int
+    layers: tuple[int, ...]
+    grid: Grid
+    pixel: float
+    steps: Steps
+
+    @staticmethod
+    def of(quantised: Quantised) -> _Head:
+        q = quantised
+        return _Head(q.sh_degree, q.sh.shape[1], q.layers, q.grid, q.pixel, q.steps)
+
+    def write(self) -> bytes:
+        g, s = self.grid, self.steps
+        reals = (*g.centre, g.radius, *g.low, g.cell, self.pixel, s.scale, s.rotation, s.colour, s.sh, s.position_bits, s.sh_trade, 0.0)
+        fixed = _HEAD.pack(self.sh_degree, self.components, len(self.layers), len(g.refinement), g.bits, s.opacity_levels, *reals)
+        return fixed + struct.pack(f"<{len(self.layers)}I{len(g.refinement)}i", *self.layers, *g.refinement)
+
+    @staticmethod
+    def read(data: bytes, file_bytes: int, lacking: Sequence[str]) -> _Head:
+        """Every value within its bounds. Layers that are ``lacking`` (section names) do not count.
+
+        Raises:
+            ExgsError: a value is out of its bounds; says which.
+        """
+        if len(data) < _HEAD.size:
+            raise ExgsError(f"has {len(data)} bytes, expected at least {_HEAD.size}")
+        degree, components, layer_count, cuts, bits, levels, *reals = _HEAD.unpack_from(data)
+        if len(data) != _HEAD.size + 4 * (layer_count + cuts):
+            raise ExgsError(f"has {len(data)} bytes, expected {_HEAD.size + 4 * (layer_count + cuts)}")
+        numbers = struct.unpack_from(f"<{layer_count}I{cuts}i", data, _HEAD.size)
+        layers, refinement = numbers[:layer_count], numbers[layer_count:]
+        whole = next((i for i in range(layer_count) if f"layer {i}" in lacking), layer_count)
+        count = sum(layers[: max(whole, 1)])
+        bounds = (
+            (degree <= MAX_SH_DEGREE, f"sh_degree is {degree}, expected 0 to {MAX_SH_DEGREE}"),
+            (components <= 3 * ((degree + 1) ** 2 - 1), f"{components} SH components are too many for degree {degree}"),
+            (count <= GAUSSIANS_PER_BYTE * (file_bytes + 1), f"claims {count} Gaussians, more than {file_bytes} bytes can hold"),
+            (layer_count <= MAX_LAYERS and cuts <= MAX_REFINEMENT, f"{layer_count} layers with {cuts} refinements are too many"),
+            (1 <= bits <= MAX_CELL_BITS, f"grid bits is {bits}, expected 1 to {MAX_CELL_BITS}"),
+            (1 <= levels <= MAX_LEVELS, f"opacity levels is {levels}, expected 1 to {MAX_LEVELS}"),
+            (all(math.isfinite(value) for value in reals), "a number is not finite"),
+        )
+        for fits, message in bounds:
+            if not fits:
+                raise ExgsError(message)
+        x, y, z, radius, a, b, c, cell, pixel, scale, rotation, colour, sh, position_bits, trade, _ = reals
+        grid = Grid((x, y, z), radius, (a, b, c), cell, bits, refinement)
+        steps = Steps(position_bits, scale, rotation, levels, colour, sh, trade)
+        return _Head(degree, components, layers[: max(whole, 1)], grid, pixel, steps)
 
 
-def _decode_positions(block: bytes, count: int, bits: int) -> I64:
-    if len(block) < 4:
-        raise ExgsError("is empty")
-    (size,) = struct.unpack_from("<I", block)
-    (lengths,) = decode_channels(block[4 : 4 + size], count, 1)
-    if count and (lengths.min() < 0 or lengths.max() > 3 * bits):
-        raise ExgsError("a position lies outside the grid")
-    below = np.maximum(lengths - 1, 0)
-    leading = np.where(lengths > 0, np.int64(1) << below, 0)
-    codes = np.cumsum(unpack_bits(block[4 + size :], below) + leading)
-    if count and (codes.min() < 0 or int(codes.max()) >> (3 * bits)):
-        raise ExgsError("a position lies outside the grid")
-    return cells_from_codes(codes.astype(np.uint64))
-
-
-def _bit_lengths(values: I64) -> I64:
-    """Bits needed for each value >= 0; 0 for 0."""
-    lengths = np.zeros(len(values), np.int64)
-    rest = values.copy()
-    for shift in (32, 16, 8, 4, 2, 1):
-        above = rest >> shift > 0
-        lengths[above] += shift
-        rest[above] >>= shift
-    return lengths + (rest > 0)
-
-
-def _with_length(data: bytes) -> bytes:
-    return struct.pack("<I", len(data)) + data
-
-
-def _meta_bytes(quantised: Quantised, metadata: dict[str, Any]) -> bytes:
-    meta = {
-        "count": len(quantised),
-        "sh_degree": quantised.sh_degree,
-        "sh_components": quantised.sh.shape[1],
-        "steps": asdict(quantised.steps),
-        "contraction": asdict(quantised.contraction),
-        "metadata": metadata,
-    }
-    return json.dumps(meta, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _contraction(fields: dict[str, Any]) -> Contraction:
-    (x, y, z), (a, b, c) = fields["centre"], fields["low"]
-    return Contraction((x, y, z), fields["radius"], (a, b, c), fields["step"])
-
-
-def _section(sections: dict[str, bytes], section: str) -> bytes:
-    if section not in sections:
+def _section(container: Container, section: str) -> bytes:
+    if section in container.lacking:
+        raise ExgsError("is incomplete")
+    if section not in container.sections:
         raise ExgsError("is missing")
-    return sections[section]
+    return container.sections[section]
 
 
-def _checked_meta(sections: dict[str, bytes], file_bytes: int, name: str) -> dict[str, Any]:
-    """The metadata section, every value that sizes or scales something within its bounds."""
+def _notes(data: bytes) -> dict[str, Any]:
+    inflater = zlib.decompressobj()
     try:
-        meta = json.loads(_section(sections, "meta"))
-        steps, contraction = meta["steps"], meta["contraction"]
-        numbers = [contraction["radius"], contraction["step"], *contraction["centre"], *contraction["low"]]
-        numbers += [steps["scale"], steps["rotation"], steps["colour"], steps["sh"]]
-        whole = [meta["count"], meta["sh_degree"], meta["sh_components"], steps["position_bits"], steps["opacity_levels"]]
-        if not all(isinstance(value, int) for value in whole) or not isinstance(meta["metadata"], dict):
-            raise ExgsError("a count is not a whole number")
-        if len(numbers) != 12 or not all(math.isfinite(value) for value in numbers):
-            raise ExgsError("a number is missing or not finite")
-        if not 0 <= meta["count"] <= GAUSSIANS_PER_BYTE * (file_bytes + 1):
-            raise ExgsError(f"claims {meta['count']} Gaussians, more than {file_bytes} bytes can hold")
-        if not 0 <= meta["sh_degree"] <= MAX_SH_DEGREE:
-            raise ExgsError(f"sh_degree is {meta['sh_degree']}, expected 0 to {MAX_SH_DEGREE}")
-        if not 0 <= meta["sh_components"] <= 3 * (SH_COEFFICIENTS[meta["sh_degree"]] - 1):
-            raise ExgsError(f"sh_components is {meta['sh_components']}, too many for the degree")
-        if not (1 <= steps["position_bits"] <= MAX_POSITION_BITS and 1 <= steps["opacity_levels"] <= 1 << 20):
-            raise ExgsError("position_bits or opacity_levels is out of range")
-        if set(steps) != set(Steps.__dataclass_fields__) or set(contraction) != set(Contraction.__dataclass_fields__):
-            raise ExgsError("a field is unknown")
-    except KeyError as error:
-        raise FileError(name, f"section 'meta': lacks the field {error}", HINT) from error
-    except (ValueError, TypeError, RecursionError, ExgsError) as error:
-        raise FileError(name, f"section 'meta': {error}", HINT) from error
-    return meta
+        notes = json.loads(inflater.decompress(data, MAX_NOTES))
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise ExgsError(f"is not the JSON that was expected ({error})") from error
+    if not inflater.eof or not isinstance(notes, dict):
+        raise ExgsError("is not one JSON object")
+    return notes
+
+
+def _tables(data: bytes, head: _Head) -> tuple[NDArray[np.int8], list[Model]]:
+    rest = 3 * (SH_COEFFICIENTS[head.sh_degree] - 1)
+    number, basis_bytes = SH + head.components if head.components else ACTIVE, head.components * rest
+    limit = basis_bytes + tables_bytes_limit(number)
+    inflater = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+    try:
+        plain = inflater.decompress(data, max_length=limit)
+    except lzma.LZMAError as error:
+        raise ExgsError(f"is damaged ({error})") from error
+    if not inflater.eof or len(plain) < basis_bytes:
+        raise ExgsError("has the wrong size")
+    basis = np.frombuffer(plain, np.int8, basis_bytes).reshape(head.components, rest)
+    return basis, unpack_models(plain[basis_bytes:], number)

@@ -17,18 +17,15 @@ from ..errors import ExgsError, FileError
 from ..progress import Report, silent
 from ..splats import BlendStatistics, Gaussians
 from .amplify import DEFAULT_STRENGTH, RenderError, amplify, local_loss, search_growth
-from .bitstream import HINT, decode_cloud, encode_cloud
+from .bitstream import HINT, decode_gaussians, encode_cloud
 from .merge import MergeState, gaussians_of, reduce_to, start_merging
 from .prune import voxel_sample
-from .quantise import NEAR_LOSSLESS, Quantised, Steps, dequantise, quantise
+from .quantise import BALANCED, EXTREME, FINE, NEAR_LOSSLESS, Quantised, Steps, dequantise, quantise
 from .score import check_count, paper_score
 
 Method = Literal["merge", "exgs"]
 SHOT = "shot"
 
-EXTREME = Steps(position_bits=11, scale=0.2, rotation=0.06, opacity_levels=32, colour=0.014, sh=0.15)
-BALANCED = Steps()
-FINE = Steps(position_bits=14, scale=0.09, rotation=0.018, opacity_levels=112, colour=0.0055, sh=0.03)
 LEVELS = (EXTREME, BALANCED, FINE, NEAR_LOSSLESS)
 LEVEL_FROM_RATIO = (400.0, 30.0, 8.0)
 """Ratios from which on the levels of the same index are tried first."""
@@ -171,15 +168,16 @@ def compress(
     )
 
 
-def decompress(data: bytes, name: str = "<bytes>") -> Asset:
+def decompress(data: bytes, name: str = "<bytes>", *, partial: bool = False) -> Asset:
     """Decode an .exgs file; numpy and the standard library are enough.
+
+    Args:
+        partial: decode the layers that are there of a file that is still on its way, the most significant Gaussians first.
 
     Raises:
         FileError: not an .exgs file, of an unknown version, truncated or damaged; names the section.
     """
-    quantised, metadata = decode_cloud(data, name)
-    with np.errstate(over="ignore", invalid="ignore"):
-        gaussians = dequantise(quantised)
+    gaussians, metadata = decode_gaussians(data, name, partial=partial)
     bad = gaussians.nonfinite_field()
     if bad:
         raise FileError(name, f"decodes to a value in '{bad[0]}' that is not finite (Gaussian {bad[1]})", HINT)

@@ -1,245 +1,232 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gaussians <-> integers: what each attribute is rounded to.
 
-All steps are uniform in a domain where equal errors look about equally bad: contracted positions, log-scales,
-Rodrigues vectors, opacity, YCoCg colour, principal components of the higher spherical harmonics.
-The entropy coder then charges for what the integers really hold, so a step is the only knob of an attribute.
+Steps are uniform in a domain where equal errors look about equally bad: contracted positions cut finer for smaller Gaussians,
+log-scales, Rodrigues vectors with a step per axis from the extents, opacity, YCoCg colour, principal components of the
+higher spherical harmonics. The entropy coder then charges for what the integers really hold.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from itertools import product
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ExgsError
 from ..splats import Gaussians
-from ..splats.activation import SH_C0, logit_from_opacity, opacity_from_logit, unit_quats
+from ..splats.activation import SH_C0, logit_from_opacity, opacity_from_logit
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from .grid import MAX_REFINEMENT, Grid, codes_from_cells, grid_for
+from .rotations import canonical_rotations, quats_from_rodrigues, rotation_steps
+from .spherical import components_of, harmonics_from_components
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
 
-MAX_POSITION_BITS = 20
-CORE_QUANTILES = (0.05, 0.95)
-BASIS_ONE = 32767.0
-"""Basis entries are stored as 16-bit integers over this."""
+COARSER = 2
+"""Bits an axis that a middling Gaussian's cell is cut; the largest are not cut, the smallest ``MAX_REFINEMENT`` times."""
+SIZE_POWER = 0.75
+"""A position's step grows with this power of its Gaussian's middle extent; measured (1/2 to 1 are alike within 0.2 dB)."""
+PIXEL_SHARE = 0.5
+"""Extents are widened by this share of the median middle extent, about a pixel's footprint in the captures measured."""
+CHROMA = 1.5
+"""Steps of the colour differences over that of luma."""
+LAYERS = ((10_000, (0.1, 0.3)), (1_000, (0.25,)), (0, ()))
+"""(From this many Gaussians, shares of the layers but the last)."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Rounding steps; the defaults are the best found for a ratio of 100, measured on scored views of three captures.
+    """Rounding steps; the named ones below are those where a bit buys about equally much in every attribute.
 
     Attributes:
-        position_bits: bits an axis over the contracted bounding cube, at most 20.
+        position_bits: bits an axis over the contracted bounding cube for a Gaussian of middling size; 3 to 20, any real number.
         scale: of natural log-scales.
-        rotation: of Rodrigues components (a small angle a has length a / 2).
+        rotation: of Rodrigues components (a small angle a has length a / 2) where two extents differ by a factor of 1.6.
         opacity_levels: number of steps between opacity 0 and 1.
         colour: of the luma of 0..1 colour; chroma has 1.5 times it.
         sh: of the principal components of the higher SH coefficients, raw units.
+        sh_trade: squared SH steps that a bit is worth: 0 rounds to the nearest, more drops what the bits do not pay for.
     """
 
-    position_bits: int = 13
+    position_bits: float = 13.0
     scale: float = 0.18
-    rotation: float = 0.04
+    rotation: float = 0.08
     opacity_levels: int = 40
     colour: float = 0.011
-    sh: float = 0.075
+    sh: float = 0.06
+    sh_trade: float = 0.1
 
 
-NEAR_LOSSLESS = Steps(position_bits=18, scale=0.01, rotation=0.002, opacity_levels=1023, colour=1 / 1024, sh=0.004)
-
-
-@dataclass(frozen=True)
-class Contraction:
-    """World positions <-> the integer grid: u = asinh((x - centre) / radius), even in the core, logarithmic far out.
-
-    ``low`` and ``step`` place the grid over u, for all axes alike but with one low each.
-    """
-
-    centre: tuple[float, float, float]
-    radius: float
-    low: tuple[float, float, float]
-    step: float
-
-    def grid_from_world(self, means: F32) -> I64:
-        u = np.arcsinh((means.astype(np.float64) - self.centre) / self.radius)
-        return np.rint((u - self.low) / self.step).astype(np.int64)
-
-    def world_from_grid(self, cells: I64) -> F32:
-        u = cells * self.step + np.asarray(self.low)
-        return (np.sinh(u) * self.radius + np.asarray(self.centre)).astype(np.float32)
+EXTREME = Steps(11.0, scale=0.2, rotation=0.12, opacity_levels=32, colour=0.014, sh=0.12)
+BALANCED = Steps()
+FINE = Steps(14.0, scale=0.09, rotation=0.036, opacity_levels=112, colour=0.0055, sh=0.028)
+NEAR_LOSSLESS = Steps(18.0, scale=0.01, rotation=0.002, opacity_levels=1023, colour=1 / 1024, sh=0.004, sh_trade=0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """A cloud as integers, with what is needed to undo it.
+    """A cloud as integers, with what is needed to undo it. Layers, the most significant first, each in Morton order.
 
     Attributes:
-        cells: [N, 3] >= 0 and below 2^position_bits, in Morton order.
+        layers: Gaussians in each layer.
+        pixel: what widens extents where a rotation's step is found, scene units.
+        cells: [N, 3] >= 0 and below 2^grid.bits; Morton order is theirs.
+        offsets: [N, 3] place within the cell, below 2^cuts.
         scales, rotations, colours: [N, 3].
         opacities: [N], 0..opacity_levels.
         sh: [N, M] principal components; M may be 0.
-        basis: [M, 3 (K - 1)] int16, rows over BASIS_ONE.
+        basis: [M, 3 (K - 1)] int8, rows stand for unit vectors.
     """
 
     steps: Steps
-    contraction: Contraction
+    grid: Grid
+    pixel: float
     sh_degree: int
-    cells: I64
-    scales: I64
-    rotations: I64
-    opacities: I64
-    colours: I64
-    sh: I64
-    basis: NDArray[np.int16]
+    layers: tuple[int, ...]
+    cells: I32
+    offsets: I32
+    scales: I32
+    rotations: I32
+    opacities: I32
+    colours: I32
+    sh: I32
+    basis: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.cells)
 
 
-def quantise(gaussians: Gaussians, steps: Steps) -> Quantised:
-    """Round a cloud; the result is sorted along the Morton curve of its rounded positions."""
-    contraction = _contraction_of(gaussians.means, steps.position_bits)
-    cells = contraction.grid_from_world(gaussians.means)
-    order = np.argsort(codes_from_cells(cells), kind="stable")
-    ordered = gaussians.select(order)
-    rodrigues, scales = canonical_rotations(ordered.quats, ordered.scales)
-    opacity = opacity_from_logit(ordered.opacities).astype(np.float64)
-    sh, basis = _principal_components(ordered.shN, steps.sh)
-    luma_steps = np.array([1.0, 1.5, 1.5]) * steps.colour
-    return Quantised(
-        steps=steps,
-        contraction=contraction,
-        sh_degree=gaussians.sh_degree,
-        cells=cells[order],
-        scales=np.rint(scales / steps.scale).astype(np.int64),
-        rotations=np.rint(rodrigues / steps.rotation).astype(np.int64),
-        opacities=np.rint(opacity * steps.opacity_levels).astype(np.int64),
-        colours=np.rint(_ycocg_from_sh0(ordered.sh0[:, 0]) / luma_steps).astype(np.int64),
-        sh=sh,
-        basis=basis,
-    )
+def quantise(gaussians: Gaussians, steps: Steps, weight: F32 | None = None) -> Quantised:
+    """Round a cloud and sort it into layers.
+
+    Args:
+        weight: [N] what each Gaussian adds to the images that matter (``BlendStatistics.weight_sum``); guides the rounding of
+            view-dependent colour. Without it all count alike.
+    """
+    return _quantised(gaussians, steps, weight)[0]
+
+
+def quantise_with_order(gaussians: Gaussians, steps: Steps, weight: F32 | None = None) -> tuple[Quantised, NDArray[np.int64]]:
+    """As :func:`quantise`, and [N] which Gaussian of the input each of the result is."""
+    return _quantised(gaussians, steps, weight)
+
+
+def requantise(quantised: Quantised, gaussians: Gaussians, weight: F32 | None = None) -> Quantised:
+    """The same geometry, order and layers with the opacities and colours of ``gaussians``, given in the order of ``dequantise``.
+
+    Raises:
+        ExgsError: another number of Gaussians, or another SH degree.
+    """
+    if len(gaussians) != len(quantised) or gaussians.sh_degree != quantised.sh_degree:
+        raise ExgsError(
+            f"cannot re-quantise {len(quantised)} Gaussians of SH degree {quantised.sh_degree} "
+            f"with {len(gaussians)} of degree {gaussians.sh_degree}"
+        )
+    return replace(quantised, **_look(gaussians, quantised.steps, weight))
 
 
 def dequantise(quantised: Quantised) -> Gaussians:
-    """The cloud that a reader gets. Exactly the same wherever the integers are the same, to float32 rounding."""
-    steps = quantised.steps
-    vector = quantised.rotations.astype(np.float64) * steps.rotation
-    quats = np.concatenate([np.ones((len(vector), 1)), vector], axis=1)
+    """The cloud that a reader gets. The same wherever the integers are the same, to float32 rounding."""
+    steps, q = quantised.steps, quantised
+    cuts = q.grid.cuts(q.scales)
+    vector_steps = rotation_steps(q.scales, steps.scale, q.pixel, steps.rotation)
     half_step = 0.5 / steps.opacity_levels
-    opacity = np.clip(quantised.opacities / steps.opacity_levels, half_step / 2, 1 - half_step / 2)
-    luma_steps = np.array([1.0, 1.5, 1.5]) * steps.colour
-    basis = quantised.basis.astype(np.float32) * np.float32(steps.sh / BASIS_ONE)
-    rest = SH_COEFFICIENTS[quantised.sh_degree] - 1
+    opacity = np.clip(np.arange(steps.opacity_levels + 1) / steps.opacity_levels, half_step / 2, 1 - half_step / 2)
+    logits = logit_from_opacity(opacity.astype(np.float32))
+    rest = SH_COEFFICIENTS[q.sh_degree] - 1
     return Gaussians(
-        means=quantised.contraction.world_from_grid(quantised.cells),
-        quats=unit_quats(quats.astype(np.float32)),
-        scales=(quantised.scales * steps.scale).astype(np.float32),
-        opacities=logit_from_opacity(opacity.astype(np.float32)),
-        sh0=_sh0_from_ycocg(quantised.colours * luma_steps)[:, None],
-        shN=(quantised.sh.astype(np.float32) @ basis).reshape(len(quantised), rest, 3),
+        means=q.grid.world_from_places((q.cells << cuts[:, None]) | q.offsets, cuts),
+        quats=quats_from_rodrigues(q.rotations * vector_steps),
+        scales=q.scales * np.float32(steps.scale),
+        opacities=logits[np.clip(q.opacities, 0, steps.opacity_levels)],
+        sh0=_sh0_from_ycocg(q.colours, steps.colour)[:, None],
+        shN=harmonics_from_components(q.sh, q.basis, steps.sh).reshape(len(q), rest, 3),
     )
 
 
-def codes_from_cells(cells: I64) -> NDArray[np.uint64]:
-    """[N, 3] grid cells -> [N] Morton codes: bit b of x, y, z becomes bit 3b, 3b + 1, 3b + 2."""
-    code = np.zeros(len(cells), np.uint64)
-    for bit in range(MAX_POSITION_BITS):
-        for axis in range(3):
-            code |= ((cells[:, axis].astype(np.uint64) >> np.uint64(bit)) & np.uint64(1)) << np.uint64(3 * bit + axis)
-    return code
+def select_layers(quantised: Quantised, count: int) -> Quantised:
+    """The first ``count`` layers alone."""
+    kept = sum(quantised.layers[:count])
+    arrays = {name: getattr(quantised, name)[:kept] for name in ("cells", "offsets", "scales", "rotations", "opacities", "colours", "sh")}
+    return replace(quantised, layers=quantised.layers[:count], **arrays)
 
 
-def cells_from_codes(codes: NDArray[np.uint64]) -> I64:
-    """Inverse of :func:`codes_from_cells`."""
-    cells = np.zeros((len(codes), 3), np.uint64)
-    for bit in range(MAX_POSITION_BITS):
-        for axis in range(3):
-            cells[:, axis] |= ((codes >> np.uint64(3 * bit + axis)) & np.uint64(1)) << np.uint64(bit)
-    return cells.astype(np.int64)
-
-
-def canonical_rotations(quats: F32, log_scales: F32) -> tuple[F64, F64]:
-    """(Rodrigues vectors [N, 3], log-scales [N, 3]) of the same ellipsoids, with the smallest rotation.
-
-    The axes of an ellipsoid may be relabelled in 24 ways (the rotations of a cube) if the scales go along. The smallest
-    rotation has every component of tan(angle / 2) * axis within sqrt(2) - 1, which saves log2(24) bits.
-    """
-    group, permutations = _cube_group()
-    unit = unit_quats(quats).astype(np.float64)
-    conjugate = group * np.array([1.0, -1.0, -1.0, -1.0])
-    best = np.argmax(np.abs(unit @ conjugate.T), axis=1)  # real part of q * g
-    turned = _multiply(unit, group[best])
-    vector = turned[:, 1:] / turned[:, :1]
-    return vector, np.take_along_axis(log_scales.astype(np.float64), permutations[best], axis=1)
-
-
-@cache
-def _cube_group() -> tuple[F64, I64]:
-    """The 24 rotations of a cube as quaternions [24, 4], and which old axis each new axis is [24, 3]."""
-    found: list[F64] = []
-    for entries in product((-1.0, 0.0, 1.0), repeat=4):
-        q = np.array(entries)
-        norm2 = float(q @ q)
-        if norm2 in (1.0, 2.0, 4.0) and all(abs(float(q @ other)) / np.sqrt(norm2) < 0.999 for other in found):
-            found.append(q / np.sqrt(norm2))
-    group = np.array(found)
-    axes = np.stack([_multiply(_multiply(group, np.eye(4)[None, 1 + a]), group * np.array([1, -1, -1, -1.0])) for a in range(3)], axis=1)
-    return group, np.argmax(np.abs(axes[:, :, 1:]), axis=2)
-
-
-def _multiply(a: F64, b: F64) -> F64:
-    """Hamilton product of [N, 4] wxyz."""
-    aw, ax, ay, az = a.T
-    bw, bx, by, bz = b.T
-    return np.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        axis=1,
+def _quantised(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> tuple[Quantised, NDArray[np.int64]]:
+    rodrigues, log_scales = canonical_rotations(gaussians.quats, gaussians.scales)
+    scales = np.rint(log_scales / steps.scale).astype(np.int32)
+    middle = float(np.exp(np.median(np.median(log_scales, axis=1)))) if len(scales) else 1.0
+    pixel = PIXEL_SHARE * middle
+    grid = grid_for(gaussians.means, steps.position_bits, _refinement(middle, pixel, steps.scale), COARSER)
+    cuts = grid.cuts(scales)
+    place = np.floor(grid.contracted(gaussians.means) * (1 << cuts.astype(np.int64))[:, None]).astype(np.int64)
+    place = np.clip(place, 0, ((1 << grid.bits) << cuts.astype(np.int64))[:, None] - 1)
+    cells = place >> cuts[:, None]
+    layer, layers = _layers(gaussians)
+    order = np.lexsort((codes_from_cells(cells), layer))
+    rounded = np.rint(rodrigues / rotation_steps(scales, steps.scale, pixel, steps.rotation)).astype(np.int32)
+    quantised = Quantised(
+        steps=steps,
+        grid=grid,
+        pixel=pixel,
+        sh_degree=gaussians.sh_degree,
+        layers=layers,
+        cells=cells[order].astype(np.int32),
+        offsets=(place - (cells << cuts[:, None]))[order].astype(np.int32),
+        scales=scales[order],
+        rotations=rounded[order],
+        **_look(gaussians.select(order), steps, None if weight is None else weight[order]),
     )
+    return quantised, order
 
 
-def _contraction_of(means: F32, bits: int) -> Contraction:
-    if len(means) == 0:
-        return Contraction((0.0, 0.0, 0.0), 1.0, (0.0, 0.0, 0.0), 1.0)
-    sample = means[:: max(1, len(means) // 100_000)].astype(np.float64)
-    first, last = np.quantile(sample, CORE_QUANTILES, axis=0)
-    centre = (first + last) / 2
-    radius = max(float((last - first).max()), 1e-9 * float(np.abs(centre).max()), 1e-12)
-    u = np.arcsinh((means.astype(np.float64) - centre) / radius)
-    low = u.min(axis=0)
-    step = max(float((u.max(axis=0) - low).max()) / (2**bits - 1), 1e-9)
-    x, y, z = (float(v) for v in centre)
-    a, b, c = (float(v) for v in low)
-    return Contraction((x, y, z), radius, (a, b, c), step)
+def _look(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> dict[str, Any]:
+    """What is not geometry, rounded."""
+    opacity = opacity_from_logit(gaussians.opacities).astype(np.float64)
+    sh, basis = components_of(gaussians.shN, steps.sh, steps.sh_trade, weight)
+    return {
+        "opacities": np.rint(opacity * steps.opacity_levels).astype(np.int32),
+        "colours": np.rint(_ycocg_from_sh0(gaussians.sh0[:, 0]) / (steps.colour * np.array([1.0, CHROMA, CHROMA]))).astype(np.int32),
+        "sh": sh,
+        "basis": basis,
+    }
 
 
-def _ycocg_from_sh0(sh0: F32) -> F64:
+def _layers(gaussians: Gaussians) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    """([N] layer of each Gaussian, sizes): opaque and large ones first. Costs nothing: sizes within a layer are alike, and code shorter."""
+    count = len(gaussians)
+    if count == 0:
+        return np.zeros(0, np.int64), ()
+    shares = next(shares for least, shares in LAYERS if count >= least)
+    sizes = [int(share * count) for share in shares]
+    sizes.append(count - sum(sizes))
+    two_largest = gaussians.scales.sum(axis=1) - gaussians.scales.min(axis=1)
+    significance = np.log(np.maximum(opacity_from_logit(gaussians.opacities), 1e-6)) + two_largest
+    layer = np.empty(count, np.int64)
+    layer[np.argsort(-significance, kind="stable")] = np.repeat(np.arange(len(sizes)), sizes)
+    return layer, tuple(sizes)
+
+
+def _refinement(middle: float, pixel: float, scale_step: float) -> tuple[int, ...]:
+    """The limits of ``Grid.refinement``: the widened extent halves a position's step with every 2^(1 / SIZE_POWER)."""
+    typical = np.hypot(middle, pixel)
+    limits = []
+    for cut in range(1, MAX_REFINEMENT + 1):
+        widest = typical * 2.0 ** ((COARSER - cut + 0.5) / SIZE_POWER)
+        bare = np.sqrt(max(widest**2 - pixel**2, 1e-60))
+        limits.append(int(np.floor(np.log(bare) / scale_step)))
+    return tuple(limits)
+
+
+def _ycocg_from_sh0(sh0: F32) -> NDArray[np.float64]:
     """[N, 3] degree-0 coefficients -> luma, orange and green difference of the 0..1 colour."""
     r, g, b = (0.5 + SH_C0 * sh0.astype(np.float64)).T
     return np.stack([(r + 2 * g + b) / 4, (r - b) / 2, (2 * g - r - b) / 4], axis=1)
 
 
-def _sh0_from_ycocg(ycocg: F64) -> F32:
-    y, co, cg = ycocg.T
-    return ((np.stack([y + co - cg, y + cg, y - co - cg], axis=1) - 0.5) / SH_C0).astype(np.float32)
-
-
-def _principal_components(shN: F32, step: float) -> tuple[I64, NDArray[np.int16]]:
-    """Rounded components [N, M] in an orthonormal basis [M, 3 (K - 1)]; components that round to nothing are left out."""
-    flat = shN.reshape(len(shN), shN.shape[1] * 3)
-    if flat.size == 0:
-        return np.zeros((len(shN), 0), np.int64), np.zeros((0, flat.shape[1]), np.int16)
-    _, vectors = np.linalg.eigh((flat.T @ flat).astype(np.float64))
-    vectors = vectors[:, ::-1]
-    basis = np.rint(vectors.T * BASIS_ONE).astype(np.int16)
-    components = np.rint(flat @ (vectors / step).astype(np.float32)).astype(np.int64)
-    used = components.any(axis=0)
-    return components[:, used], basis[used]
+def _sh0_from_ycocg(colours: I32, step: float) -> F32:
+    """Rounded YCoCg [N, 3] -> degree-0 coefficients [N, 3]."""
+    c = CHROMA
+    back = np.array([[1, 1, 1], [c, 0, -c], [-c, c, -c]]) * (step / SH_C0)
+    return colours.astype(np.float32) @ back.astype(np.float32) - np.float32(0.5 / SH_C0)

@@ -15,7 +15,7 @@ from ..formats.describe import stored_bytes
 from ..formats.exgs import read_asset
 from ..progress import Report
 from ..splats import Gaussians
-from ..ugc.bitstream import read_container
+from ..ugc.bitstream import section_sizes
 from ..ugc.pipeline import SHOT, decompress
 from .protocol import BESIDE
 
@@ -102,7 +102,7 @@ def _facts(source: str, target: str, size: int, metadata: dict[str, Any], data: 
         asset=Path(target).name,
         asset_bytes=size,
         source_file_bytes=stored_bytes(source),
-        sections={name: len(block) for name, block in read_container(data, target).items()} if data else {},
+        sections=section_sizes(data, target) if data else {},
         seconds={name: round(value, 3) for name, value in seconds.items()},
         settings={name: value for name, value in metadata.items() if name not in SHOWN_ELSEWHERE},
     )

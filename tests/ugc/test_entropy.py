@@ -5,87 +5,153 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from exgs_blender.errors import ExgsError
-from exgs_blender.ugc.bits import pack_bits, unpack_bits
-from exgs_blender.ugc.entropy import decode_channels, encode_channels
+from exgs_blender.ugc.bits import MAX_LENGTH, pack_bits, unpack_bits
+from exgs_blender.ugc.contexts import NEIGHBOURS, OWN, Model, Source, neighbours_of, pack_models, quantile_limits, unpack_models
+from exgs_blender.ugc.rans import (
+    MAX_CODE,
+    SCALE_BITS,
+    TOTAL,
+    Decoder,
+    StreamDecoder,
+    codes_from_counts,
+    encode_stream,
+    frequencies_from_codes,
+)
+
+I64 = NDArray[np.int64]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 5, 255, 256, 1027, 20_000])
-def test_channels_come_back(count: int) -> None:
-    rng = np.random.default_rng(count)
-    base = np.rint(rng.normal(0, 12, count)).astype(np.int64)
-    channels = [
-        base,
-        base + rng.integers(-1, 2, count),
-        np.cumsum(rng.integers(-1, 2, count)),
-        rng.integers(0, 1 << 30, count),
-        np.full(count, -7),
-    ]
-    decoded = decode_channels(encode_channels(channels), count, len(channels))
-    for before, after in zip(channels, decoded, strict=True):
-        np.testing.assert_array_equal(before, after)
+def _coded(symbols: I64, rows: I64, luggage: bytes, lanes: int) -> tuple[Decoder, StreamDecoder, int]:
+    counts = np.zeros((int(rows.max(initial=0)) + 1, int(symbols.max(initial=0)) + 1), np.int64)
+    np.add.at(counts, (rows, symbols), 1)
+    frequencies = frequencies_from_codes(codes_from_counts(counts))
+    starts = np.cumsum(frequencies, axis=1) - frequencies
+    states, words = encode_stream([(frequencies[rows, symbols], starts[rows, symbols])], lanes, luggage)
+    return Decoder.of(frequencies), StreamDecoder(states, words), len(words)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 3), st.data())
-def test_any_integers_come_back(number: int, data: st.DataObject) -> None:
-    count = data.draw(st.integers(0, 300))
-    values = hnp.arrays(np.int64, count, elements=st.integers(-(2**31), 2**31 - 1) | st.integers(-3, 3))
-    channels = [data.draw(values) for _ in range(number)]
-    decoded = decode_channels(encode_channels(channels), count, number)
-    assert all((a == b).all() for a, b in zip(channels, decoded, strict=True))
+@given(st.integers(0, 500), st.sampled_from([1, 4, 64, 4096]), st.integers(1, 300), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_symbols_and_luggage_come_back(count: int, lanes: int, alphabet: int, contexts: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    symbols = np.minimum(rng.geometric(0.1, count) - 1, alphabet - 1).astype(np.int64)
+    rows = rng.integers(0, contexts, count)
+    luggage = rng.bytes(2 * lanes)
+    for method in ("read", "read_stepwise"):
+        decoder, stream, _ = _coded(symbols, rows, luggage, lanes)
+        np.testing.assert_array_equal(getattr(stream, method)(decoder, rows << SCALE_BITS, count), symbols)
+        assert stream.finish() == luggage
+
+
+def test_the_compiled_reader_is_its_twin() -> None:
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(0)
+    symbols, rows = rng.integers(0, 40, 30_000), rng.integers(0, 3, 30_000)
+    read = []
+    for method in ("read", "read_stepwise"):
+        decoder, stream, _ = _coded(symbols, rows, bytes(512), 256)
+        head = getattr(stream, method)(decoder, rows[:10_240] << SCALE_BITS, 10_240)
+        tail = getattr(stream, method)(decoder, rows[10_240:] << SCALE_BITS, 19_760)
+        assert stream.finish() == bytes(512)
+        read.append(np.concatenate([head, tail]))
+    np.testing.assert_array_equal(*read)
+
+
+@pytest.mark.parametrize("method", ["read", "read_stepwise"])
+def test_missing_and_left_over_words(method: str) -> None:
+    rng = np.random.default_rng(1)
+    symbols, rows = rng.integers(0, 200, 5000), np.zeros(5000, np.int64)
+    decoder, stream, _ = _coded(symbols, rows, bytes(128), 64)
+    with pytest.raises(ExgsError, match="ends early"):
+        getattr(stream, method)(decoder, None, 15_000)
+    _, stream, _ = _coded(symbols, rows, bytes(128), 64)
+    getattr(stream, method)(decoder, None, 4000)
+    with pytest.raises(ExgsError, match="where its coder began"):
+        stream.finish()
 
 
 def test_size_is_near_the_entropy() -> None:
     rng = np.random.default_rng(1)
-    values = rng.choice(4, 100_000, p=[0.7, 0.15, 0.1, 0.05])
-    entropy = -sum(p * np.log2(p) for p in (0.7, 0.15, 0.1, 0.05)) * len(values) / 8
-    assert len(encode_channels([values])) < 1.02 * entropy + 1600
+    p = np.array([0.9, 0.05, 0.03, 0.015, 0.005])
+    symbols = rng.choice(5, 100_000, p=p)
+    _, _, words = _coded(symbols, np.zeros(len(symbols), np.int64), bytes(512), 256)
+    entropy = -float(np.sum(p * np.log2(p))) * len(symbols) / 8
+    assert 2 * words < 1.01 * entropy + 400
 
 
-def test_a_context_pays() -> None:
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 512), st.integers(0, 2**32 - 1))
+def test_tables_are_whole(rows: int, alphabet: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.exponential(20, (rows, alphabet)) * rng.integers(0, 2, (rows, alphabet)))
+    frequencies = frequencies_from_codes(codes_from_counts(counts))
+    assert (frequencies.sum(axis=1) == TOTAL).all()
+    assert (frequencies[counts > 0] > 0).all()
+    assert (frequencies[(counts == 0) & (counts.sum(axis=1, keepdims=True) > 0)] == 0).all()
+
+
+def test_impossible_tables() -> None:
+    with pytest.raises(ExgsError, match="empty"):
+        frequencies_from_codes(np.zeros((1, 4), np.uint8))
+    with pytest.raises(ExgsError, match="the code 255"):
+        frequencies_from_codes(np.full((1, 4), 255, np.uint8))
+    assert frequencies_from_codes(np.full((1, 2), MAX_CODE, np.uint8)).tolist() == [[2048, 2048]]
+
+
+def test_models_come_back() -> None:
     rng = np.random.default_rng(2)
-    first = rng.integers(0, 64, 30_000)
-    together = len(encode_channels([first, first ^ (first >> 1)]))
-    assert together < 1.6 * len(encode_channels([first]))
-
-
-def test_slowly_changing_values_use_the_previous_one() -> None:
-    values = np.cumsum(np.random.default_rng(3).integers(-1, 2, 30_000)) % 64
-    assert len(encode_channels([values])) * 8 < 0.75 * 6 * len(values)
-
-
-@pytest.mark.parametrize("wrong", [(999, 2), (1000, 1), (2000, 2)])
-def test_wrong_counts_are_refused(wrong: tuple[int, int]) -> None:
-    rng = np.random.default_rng(4)
-    block = encode_channels([rng.integers(0, 50, 1000), rng.integers(0, 1 << 14, 1000)])
-    with pytest.raises(ExgsError, match="block"):
-        decode_channels(block, *wrong)
+    second = Source(NEIGHBOURS + 1, (3, 9))
+    models = [
+        Model(-5, 0, 7, codes=rng.integers(1, 30, (1, 7)).astype(np.uint8)),
+        Model(2**31 - 600, 3, 512, Source(OWN, (2,)), second, rng.integers(1, 30, (8, 512)).astype(np.uint8)),
+    ]
+    packed = pack_models(models)
+    for before, after in zip(models, unpack_models(packed, 2), strict=True):
+        assert (before.low, before.plain_bits, before.alphabet) == (after.low, after.plain_bits, after.alphabet)
+        assert (before.first, before.second) == (after.first, after.second)
+        np.testing.assert_array_equal(before.codes, after.codes)
+    for damaged in (packed[:-1], packed + b"x", packed[:10], b""):
+        with pytest.raises(ExgsError):
+            unpack_models(damaged, 2)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_damaged_blocks_raise_only_exgs_errors(data: st.DataObject) -> None:
-    """Checksums catch accidents before; this is about a hostile writer with right checksums."""
-    rng = np.random.default_rng(5)
-    block = bytearray(encode_channels([rng.integers(0, 50, 300), rng.integers(0, 3000, 300)]))
+def test_damaged_models_raise_only_exgs_errors(data: st.DataObject) -> None:
+    packed = bytearray(
+        pack_models([Model(0, 0, 4, codes=np.ones((1, 4), np.uint8)), Model(0, 0, 2, Source(OWN, (1, 2)), codes=np.ones((3, 2), np.uint8))])
+    )
     for _ in range(data.draw(st.integers(1, 4))):
-        block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
+        packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
     try:
-        decoded = decode_channels(bytes(block[: data.draw(st.integers(0, len(block)))]), 300, 2)
+        models = unpack_models(bytes(packed), 2)
+        assert all(m.frequencies().shape == (m.rows, m.alphabet) for m in models)
     except ExgsError:
         return
-    assert [len(channel) for channel in decoded] == [300, 300]
+
+
+def test_limits_part_evenly() -> None:
+    limits = quantile_limits(np.full(100, 5), 4)
+    assert np.bincount(np.searchsorted(limits, np.arange(100), side="right")).tolist() == [25, 25, 25, 25] or len(limits) == 3
+    assert quantile_limits(np.array([100, 1, 1]), 4) in ((1,), (1, 2), ())
+
+
+def test_neighbours_along_the_curve() -> None:
+    before, after = neighbours_of(np.array([0, 5, 7, 99], np.uint64), np.array([50, 5, 10], np.uint64))
+    assert (before.tolist(), after.tolist()) == ([1, 1, 1, 0], [1, 2, 2, 0])
 
 
 def test_plain_bits() -> None:
     rng = np.random.default_rng(6)
-    lengths = rng.integers(0, 40, 2000)
+    lengths = rng.integers(0, MAX_LENGTH + 1, 2000)
     values = np.array([int(rng.integers(0, 1 << n)) if n else 0 for n in lengths], np.int64)
     packed = pack_bits(values, lengths)
     assert len(packed) == -(-int(lengths.sum()) // 8)
     np.testing.assert_array_equal(unpack_bits(packed, lengths), values)
     with pytest.raises(ExgsError, match="plain bits"):
         unpack_bits(packed[:-1], lengths)
+    assert pack_bits(np.array([5, 1, 0, 255]), np.array([3, 2, 0, 4])) == bytes([0b10101111, 0b10000000])
+    assert len(unpack_bits(pack_bits(values[:0], lengths[:0]), lengths[:0])) == 0

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Higher spherical harmonics <-> a few rounded components in a basis made for the cloud.
+
+Most of a view-dependent colour is noise of training: the components are rounded where a bit buys most (rate-distortion
+optimised quantisation, as in video coders), so that most of them are 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..splats.gaussians import F32
+
+I32 = NDArray[np.int32]
+I8 = NDArray[np.int8]
+
+BASIS_ONE = 127
+WEIGHT_POWER, WEIGHT_CAP = 0.7, 0.99
+PASSES = 2
+
+
+def components_of(shN: F32, step: float, trade: float, weight: F32 | None) -> tuple[I32, I8]:
+    """Rounded components [N, M] and their basis [M, 3 (K - 1)] int8; rows stand for unit vectors.
+
+    Args:
+        shN: [N, K - 1, 3].
+        step: of the components, raw units.
+        trade: squared steps that a bit is worth; 0 rounds to the nearest.
+        weight: [N] how much of the image each Gaussian is; errors of the heavy ones count more.
+    """
+    flat = shN.reshape(len(shN), shN.shape[1] * 3)
+    if flat.size == 0 or not flat.any():
+        return np.zeros((len(shN), 0), np.int32), np.zeros((0, flat.shape[1]), np.int8)
+    importance = _importance(weight, len(flat))
+    _, vectors = np.linalg.eigh((flat * importance[:, None]).T.astype(np.float64) @ flat)
+    basis = vectors[:, ::-1].T
+    basis = np.rint(basis * (BASIS_ONE / np.abs(basis).max(axis=1, keepdims=True))).astype(np.int8)
+    while True:
+        exact = flat @ (np.linalg.pinv(unit_rows(basis)) / step).astype(np.float32)
+        rounded = _rounded(exact, trade, importance)
+        used = rounded.any(axis=0)
+        if used.all() or not used.any():
+            return rounded[:, used], basis[used]
+        basis = basis[used]
+
+
+def unit_rows(basis: I8) -> NDArray[np.float64]:
+    """[M, 3 (K - 1)] the vectors that a stored basis stands for."""
+    rows = basis.astype(np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def harmonics_from_components(components: NDArray[np.integer[Any]], basis: I8, step: float) -> F32:
+    """[N, M] -> [N, 3 (K - 1)]."""
+    return components.astype(np.float32) @ (unit_rows(basis) * step).astype(np.float32)
+
+
+def _importance(weight: F32 | None, count: int) -> F32:
+    """[N] with mean 1."""
+    if weight is None or not np.any(weight):
+        return np.ones(count, np.float32)
+    capped = np.minimum(weight, np.quantile(weight, WEIGHT_CAP)).astype(np.float64) ** WEIGHT_POWER
+    return (capped / capped.mean()).astype(np.float32)
+
+
+def _rounded(exact: F32, trade: float, importance: F32) -> I32:
+    """Per component the integer of least squared error * importance + trade * bits, of the nearest, the next towards 0, and 0."""
+    nearest = np.rint(exact).astype(np.int32)
+    if trade <= 0:
+        return nearest
+    result = nearest.copy()
+    for column in range(exact.shape[1]):
+        value, start = exact[:, column], nearest[:, column]
+        low = int(start.min(initial=0))
+        candidates = (start, start - np.sign(start), np.zeros_like(start))
+        for _ in range(PASSES):
+            counts = np.bincount(result[:, column] - low, minlength=int(start.max(initial=0)) - low + 1) + 0.1
+            bits = (-trade * np.log2(counts / counts.sum())).astype(np.float32)
+            costs = np.stack([np.square(value - c) * importance + bits[c - low] for c in candidates])
+            result[:, column] = np.choose(costs.argmin(axis=0), candidates)
+    return result
