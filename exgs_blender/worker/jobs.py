@@ -98,7 +98,7 @@ def compress(
     quality = None
     if page:  # measured before anything is written, so that a cancelled job leaves nothing
         judging = _stage("judge", report)
-        quality = measure_compressed(gaussians, result.data, source, target, scored, given, hold_out, seconds, judging)
+        quality = measure_compressed(gaussians, result, source, target, scored, given, hold_out, seconds, judging)
     with atomic_path(target) as part:
         part.write_bytes(result.data)
     told = {}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ from ..evaluate.judging import Judges, judging_views
 from ..evaluate.report import Facts, QualityReport, measure, report_beside, write_numbers, write_report
 from ..formats import format_of, read
 from ..formats.describe import stored_bytes
-from ..formats.exgs import read_asset
 from ..progress import Report
 from ..splats import Gaussians
 from ..ugc.bitstream import section_sizes
-from ..ugc.pipeline import SHOT, decompress
+from ..ugc.pipeline import SHOT, CompressResult, decompress
 from .protocol import BESIDE
 
 QUICK_JUDGES = 6
@@ -31,7 +31,7 @@ def report_path(page: str, asset: str) -> Path:
 
 def measure_compressed(
     gaussians: Gaussians,
-    data: bytes,
+    result: CompressResult,
     source: str,
     target: str,
     scored: Cameras,
@@ -40,7 +40,7 @@ def measure_compressed(
     seconds: dict[str, float],
     report: Report,
 ) -> QualityReport:
-    """What compression made of a cloud, as a reader of the file ``data`` gets it.
+    """What compression made of a cloud, as a reader of the file gets it.
 
     Args:
         scored: the views that were scored.
@@ -48,9 +48,10 @@ def measure_compressed(
         hold_out: whether every eighth of them was left out.
         seconds: of the stages so far.
     """
-    asset = decompress(data, target)
+    asset = decompress(result.data, target)
     judges = judging_views(gaussians, scored, given, hold_out=hold_out, count=QUICK_JUDGES)
-    facts = _facts(source, target, len(data), asset.metadata, data, seconds)
+    facts = _facts(source, target, asset.metadata, result.data)
+    facts = replace(facts, attributes=result.sections, seconds={name: round(value, 3) for name, value in seconds.items()})
     return measure(gaussians, asset.gaussians, judges, facts, report)
 
 
@@ -65,12 +66,12 @@ def measure_asset(original: str, candidate: str, cameras: str, views: int, shot:
     data, metadata = b"", {}
     if format_of(candidate).name == "exgs":
         data = Path(candidate).read_bytes()
-        asset = read_asset(candidate)
+        asset = decompress(data, candidate)
         gaussians, metadata = asset.gaussians, asset.metadata
     else:
         gaussians = read(candidate, report=report)
     judges = _judges_of_asset(source, cameras, views, shot or metadata.get("views") == SHOT)
-    facts = _facts(original, candidate, stored_bytes(candidate), metadata, data, {})
+    facts = _facts(original, candidate, metadata, data)
     return measure(source, gaussians, judges, facts, report)
 
 
@@ -96,13 +97,13 @@ def _judges_of_asset(source: Gaussians, cameras: str, views: int, shot: bool) ->
     return judging_views(source, scored, given, hold_out=not shot, count=views, known=False)
 
 
-def _facts(source: str, target: str, size: int, metadata: dict[str, Any], data: bytes, seconds: dict[str, float]) -> Facts:
+def _facts(source: str, target: str, metadata: dict[str, Any], data: bytes) -> Facts:
+    """What metadata and bytes of an .exgs file say; ``data`` is empty for other files."""
     return Facts(
         source=str(metadata.get("source_name") or Path(source).name),
         asset=Path(target).name,
-        asset_bytes=size,
+        asset_bytes=len(data) or stored_bytes(target),
         source_file_bytes=stored_bytes(source),
         sections=section_sizes(data, target) if data else {},
-        seconds={name: round(value, 3) for name, value in seconds.items()},
         settings={name: value for name, value in metadata.items() if name not in SHOWN_ELSEWHERE},
     )

@@ -63,7 +63,8 @@ def quality() -> QualityReport:
         asset=NASTY,
         asset_bytes=5000,
         source_file_bytes=40_000,
-        sections={"meta": 400, "position": 2600, "sh": 1900},
+        sections={"head": 400, "layer 0": 2600, "layer 1": 1900},
+        attributes={"position": 3500, "colour": 1500},
         seconds={"read": 0.5, "score": 2.0},
         settings={"method": "merge", "ratio_wanted": 100.0, "amplification": None},
     )
@@ -225,7 +226,7 @@ def test_page_is_whole_and_asks_nothing_of_the_network(quality: QualityReport) -
     assert "http" not in text
     assert text.count("<script") == 1, "a file's name became markup"
     assert NASTY in page.text
-    for wanted in ("position", "2,600", "52.0%", "header and table", "capture.ply", "every eighth", *quality.warnings):
+    for wanted in ("position", "70.0%", "layer 0", "2,600", "52.0%", "header and table", "capture.ply", "every eighth", *quality.warnings):
         assert wanted in page.text, wanted
 
 
@@ -245,7 +246,8 @@ def test_files(quality: QualityReport, tmp_path: Path) -> None:
     assert told["format"] == "exgs-quality-report"
     assert told["headline"] == quality.headline
     assert told["views"][1]["psnr"] == quality.comparison.views[1].psnr
-    assert told["sections"] == {"meta": 400, "position": 2600, "sh": 1900}
+    assert told["sections"] == {"head": 400, "layer 0": 2600, "layer 1": 1900}
+    assert told["attributes"] == {"position": 3500, "colour": 1500}
     assert told["judged"]["kind"] == "held-out"
     assert told["judged"]["scored_views"] == 24
     assert told["seconds"]["score"] == 2.0

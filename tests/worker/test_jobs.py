@@ -139,3 +139,19 @@ def test_a_listener_that_raises_cancels(capture: Path, tmp_path: Path) -> None:
     with pytest.raises(CancelledError):
         run_job("compress", {"source": str(capture), "target": str(tmp_path / "o.exgs"), "views": 400}, python=PYTHON, report=stop)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stage", ["score views", "judge"])
+def test_cancelled_before_the_end_nothing_is_written(stage: str, tmp_path: Path) -> None:
+    """Also while the result is judged: the asset is written after that."""
+    source = tmp_path / "source.ply"
+    write(source, random_gaussians(2000, 1))
+
+    def stop(found: str, fraction: float) -> None:
+        if found == stage:
+            raise CancelledError
+
+    params = {"source": str(source), "target": str(tmp_path / "o.exgs"), "ratio": 10.0, "views": 4, "page": "beside"}
+    with pytest.raises(CancelledError):
+        run_job("compress", params, python=PYTHON, report=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.ply"]

@@ -28,6 +28,7 @@ class Facts:
         asset_bytes: of the compressed file.
         source_file_bytes: of the capture on disk, which may be compressed itself; 0 where not known.
         sections: bytes of each section of the asset; empty where it has none.
+        attributes: bytes that each attribute takes of it; empty where not known.
         seconds: wall time by stage.
         settings: how it was made, plain values; ``ratio_wanted`` is compared with what came out.
     """
@@ -37,6 +38,7 @@ class Facts:
     asset_bytes: int
     source_file_bytes: int = 0
     sections: dict[str, int] = field(default_factory=dict)
+    attributes: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 

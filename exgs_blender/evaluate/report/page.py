@@ -33,7 +33,7 @@ def page_of(report: QualityReport, numbers: str = "") -> str:
         "<h2>All views that judged</h2>",
         _views_table(report),
         "<h2>Where the bytes are</h2>",
-        _size_table(report),
+        *_size_tables(report),
         *_seconds(report),
         *_settings(report),
         _footer(numbers),
@@ -112,29 +112,28 @@ def _views_table(report: QualityReport) -> str:
     return _table(["view", "PSNR dB", "SSIM", "FLIP", "covered", "holes", "nearest scored view, of the width"], rows, total)
 
 
-def _size_table(report: QualityReport) -> str:
-    result, count = report.comparison, max(report.comparison.candidate_count, 1)
-    sections = dict(report.facts.sections)
-    if sections:
-        sections["header and table"] = result.candidate_bytes - sum(sections.values())
-    rows = [
-        [
-            name,
-            f"{size:,}",
-            f"{size / max(result.candidate_bytes, 1):.1%}",
-            f"{size / count:.2f}",
-            _bar(size, result.candidate_bytes),
-        ]
-        for name, size in sections.items()
-    ]
-    total = ["file", f"{result.candidate_bytes:,}", "100%", f"{result.candidate_bytes / count:.2f}", ""]
-    table = _table(["section", "bytes", "share", "bytes per Gaussian", ""], rows, total, bars=True)
+def _size_tables(report: QualityReport) -> Iterable[str]:
+    result, facts = report.comparison, report.facts
+    if facts.attributes:
+        yield _size_table(report, "attribute", facts.attributes)
+    if facts.sections or not facts.attributes:
+        yield _size_table(report, "section", facts.sections)
     each = result.source_bytes / max(result.source_count, 1)
     note = f"The capture as a float32 PLY takes {result.source_bytes:,} bytes, {each:.0f} per Gaussian; the ratio is told against that."
-    on_disk = report.facts.source_file_bytes
+    on_disk = facts.source_file_bytes
     if on_disk and abs(on_disk / max(result.source_bytes, 1) - 1) > 0.1:
         note += f" The file that was read takes {on_disk:,} bytes on disk ({on_disk / max(result.candidate_bytes, 1):.1f}x the asset)."
-    return f'{table}<p class="soft">{escape(note)}</p>'
+    yield f'<p class="soft">{escape(note)}</p>'
+
+
+def _size_table(report: QualityReport, kind: str, sizes: dict[str, int]) -> str:
+    whole, count = report.comparison.candidate_bytes, max(report.comparison.candidate_count, 1)
+    rest = whole - sum(sizes.values())
+    if sizes and rest:
+        sizes = {**sizes, "header and table": rest}
+    rows = [[name, f"{size:,}", f"{size / max(whole, 1):.1%}", f"{size / count:.2f}", _bar(size, whole)] for name, size in sizes.items()]
+    total = ["file", f"{whole:,}", "100%", f"{whole / count:.2f}", ""]
+    return _table([kind, "bytes", "share", "bytes per Gaussian", ""], rows, total, bars=True)
 
 
 def _seconds(report: QualityReport) -> Iterable[str]:

@@ -43,6 +43,7 @@ input[type=range] { width: 100%; margin: 6px 0 0; accent-color: var(--accent); }
 .legend span:nth-child(2) { flex: 1; height: 10px; border-radius: 5px; }
 .exact { display: flex; gap: 4px; }
 .exact img { image-rendering: pixelated; border-radius: 2px; max-width: none; }
+.scroll + .scroll { margin-top: 22px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 60%; }
 th, td { padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; }
 th:first-child, td:first-child { text-align: left; }
