@@ -3,6 +3,6 @@
 
 from .gaussians import MAX_SH_DEGREE, Gaussians, concatenate
 from .scene import Scene, SplatObject, objects_of
-from .statistics import BlendStatistics
+from .statistics import BlendStatistics, NormalEquations
 
-__all__ = ["MAX_SH_DEGREE", "BlendStatistics", "Gaussians", "Scene", "SplatObject", "concatenate", "objects_of"]
+__all__ = ["MAX_SH_DEGREE", "BlendStatistics", "Gaussians", "NormalEquations", "Scene", "SplatObject", "concatenate", "objects_of"]

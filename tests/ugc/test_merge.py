@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from exgs_blender.splats import BlendStatistics, Gaussians
+from exgs_blender.splats.ellipsoids import covariances_of
 from exgs_blender.ugc import merge_kernels as kernels
-from exgs_blender.ugc.merge import covariances_of, gaussians_of, reduce_to, start_merging
+from exgs_blender.ugc.merge import cheapest_first, gaussians_of, reduce_to, start_merging
 
 from ..clouds import random_gaussians
 from .made_up import random_statistics
@@ -113,3 +114,20 @@ def test_flat_and_tiny_gaussians_survive() -> None:
     cloud = random_gaussians(500, 0)
     flat = Gaussians(cloud.means, cloud.quats, cloud.scales - np.array([30, 0, 0]), cloud.opacities, cloud.sh0, cloud.shN)
     assert gaussians_of(reduce_to(start_merging(flat, random_statistics(500)), 50)).nonfinite_field() is None
+
+
+def test_cheapest_first_is_a_stable_argsort() -> None:
+    rng = np.random.default_rng(9)
+    costs = rng.integers(0, 40, 3000).astype(np.float32) * np.float32(1e-3)
+    costs[::7], costs[5], costs[8] = np.inf, -0.0, 3e38
+    finite = np.flatnonzero(np.isfinite(costs))
+    assert np.array_equal(cheapest_first(costs), finite[np.argsort(costs[finite], kind="stable")])
+
+
+def test_merging_leaves_the_state_as_it_was() -> None:
+    cloud = random_gaussians(300, 1, seed=10)
+    state = start_merging(cloud, random_statistics(300))
+    before = state.table.copy(), state.sh.copy()
+    reduce_to(state, 60)
+    assert np.array_equal(state.table, before[0])
+    assert np.array_equal(state.sh, before[1])
