@@ -19,8 +19,8 @@ from .rows import Row, key_of, store, stored
 from .scenes import DEFAULT, WORK, Capture, load
 
 RATIOS = (30.0, 100.0, 300.0, 1000.0)
-LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Of the whole scene: from fine to near-lossless rounding."""
+LEVELS = (0.0, 0.33, 0.67, 1.0, 1.5, 2.0)
+"""Of the whole scene: from balanced to near-lossless rounding."""
 
 
 def main() -> int:

@@ -15,8 +15,8 @@ import numpy as np
 from exgs_blender.formats import read, write
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.activation import opacity_from_logit
-from exgs_blender.ugc.pipeline import FINE, LEVEL_FROM_RATIO, LEVELS, encode_all
-from exgs_blender.ugc.quantise import NEAR_LOSSLESS, Steps
+from exgs_blender.ugc.pipeline import LEVEL_FROM_RATIO, LEVELS, encode_all
+from exgs_blender.ugc.quantise import BALANCED, FINE, NEAR_LOSSLESS, Steps
 
 TOLERANCE = 0.03
 MAX_TRIALS = 8
@@ -47,9 +47,10 @@ def code(source: str, target: str, ratio: float) -> dict[str, Any]:
 
 
 def whole(source: str, target: str, level: float) -> dict[str, Any]:
-    """Code every Gaussian, with steps between fine (0) and near-lossless (1)."""
+    """Code every Gaussian, with steps between balanced (0), fine (1) and near-lossless (2) ones."""
     cloud = read(source)
-    Path(target).write_bytes(encode_all(cloud, steps_between(FINE, NEAR_LOSSLESS, level)))
+    steps = steps_between(BALANCED, FINE, level) if level < 1 else steps_between(FINE, NEAR_LOSSLESS, level - 1)
+    Path(target).write_bytes(encode_all(cloud, steps))
     return {"kept": len(cloud)}
 
 
@@ -119,10 +120,13 @@ def steps_for(ratio: float) -> Steps:
 
 
 def steps_between(coarse: Steps, fine: Steps, level: float) -> Steps:
-    """Every step on the geometric line between two sets (bits on the straight one)."""
-    between = {name: a ** (1 - level) * getattr(fine, name) ** level for name, a in vars(coarse).items()}
-    bits = round(coarse.position_bits + level * (fine.position_bits - coarse.position_bits))
-    return replace(coarse, **{**between, "position_bits": bits, "opacity_levels": round(between["opacity_levels"])})
+    """Steps and levels on the geometric line between two sets; bits and the trade, which is 0 at one end, on the straight one."""
+    between = {}
+    for name, start in vars(coarse).items():
+        end = getattr(fine, name)
+        straight = name in ("position_bits", "sh_trade")
+        between[name] = start + level * (end - start) if straight else start ** (1 - level) * end**level
+    return replace(coarse, **{**between, "opacity_levels": round(between["opacity_levels"])})
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {f.__name__: f for f in (compress, prune, code, whole, keep, decode, warm)}

@@ -16,6 +16,7 @@ from exgs_blender.errors import ExgsError
 
 from .child import TOLERANCE
 from .processes import Finished, run
+from .rows import PACKAGE
 from .scenes import ROOT, Capture
 
 OWN_LIMIT = 3600.0
@@ -25,7 +26,14 @@ GEOMETRIC_BYTES_PER_GAUSSIAN = 12.0
 KEPT_SHARE = 0.1
 NO_CONVERTER = "splat-transform is not installed (npm install --prefix .venv-node @playcanvas/splat-transform)"
 OWN_CODE = ("ugc", "render", "splats", "cameras", "evaluate/held_out.py", "evaluate/compare.py", "worker/jobs.py", "formats/ply.py")
-CODER_CODE = ("ugc/pipeline.py", "ugc/quantise.py", "ugc/bitstream.py", "ugc/entropy.py", "ugc/bits.py", "splats", "formats/ply.py")
+REDUCING = ("amplify", "merge", "prune", "refit", "score")
+CODER_CODE = (
+    *(f"ugc/{path.name}" for path in sorted((PACKAGE / "ugc").glob("*.py")) if not path.stem.startswith(REDUCING)),
+    "splats",
+    "formats/ply.py",
+)
+"""What coding depends on; how clouds become smaller has no part in it."""
+READER_CODE = ("formats",)
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,7 @@ def splat_transform_version() -> str:
     return str(json.loads(package.read_text(encoding="utf-8"))["version"]) if package.is_file() else "of an unknown version"
 
 
-def _converted(title: str, kind: Literal["ratio", "fixed", "uncoded"], encode: Encode, code: tuple[str, ...] = ()) -> Method:
+def _converted(title: str, kind: Literal["ratio", "fixed", "uncoded"], encode: Encode, code: tuple[str, ...] = READER_CODE) -> Method:
     return Method(title, kind, encode, code, peer=True)
 
 
