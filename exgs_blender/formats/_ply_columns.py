@@ -102,7 +102,6 @@ class Columns:
         self._rest = SH_COEFFICIENTS[degree] - 1
         self._element = element
         self._targets: list[tuple[F32, NDArray[np.intp]]] = []
-        self._zeros = np.zeros(0, np.float32)
 
     def allocate(self) -> None:
         """Make the arrays; to be called when the first piece has proved the header's claims."""
@@ -117,10 +116,7 @@ class Columns:
         """Put a piece's columns where they belong."""
         for target, columns in self._targets:
             np.take(piece, columns, axis=1, out=target[start : start + len(piece)], mode="clip")
-        # Only finite values times zero have the sum zero. While the piece is in the core's cache, this costs next to nothing.
-        if len(self._zeros) < piece.size:
-            self._zeros = np.zeros(piece.size, np.float32)
-        if np.dot(piece.reshape(-1), self._zeros[: piece.size]) != 0:
+        if not np.isfinite(piece).all():  # while the piece is in the core's cache, this costs next to nothing
             self.suspicious = True
 
     def finished(self, path: Path) -> Gaussians:
