@@ -13,7 +13,7 @@ from ..flip import PIXELS_PER_DEGREE
 from .measure import QualityReport
 from .page_style import SCRIPT, STYLE
 from .pictures import HEAT_FULL, HEAT_STOPS, Crop, ViewPictures, cropped, data_uri, heat_map
-from .words import judged_how, readable_bytes
+from .words import VERDICTS, judged_how, readable_bytes
 
 PLAIN_NAMES = {"views": "scored views", "ratio_wanted": "ratio asked for"}
 """Settings whose names in a file's metadata say too little on a page."""
@@ -150,7 +150,7 @@ def _settings(report: QualityReport) -> Iterable[str]:
         "capture": report.facts.source,
         **settings,
         "rendered by": report.comparison.backend,
-        "made by": f"ExGS {__version__}",
+        "judged by": f"ExGS {__version__}",
     }
     yield "<h2>How it was made</h2>"
     yield _table(["setting", "value"], [[name.replace("_", " "), _plain(value)] for name, value in known.items()])
@@ -158,10 +158,16 @@ def _settings(report: QualityReport) -> Iterable[str]:
 
 def _footer(numbers: str) -> str:
     link = f' The numbers as JSON: <a href="{escape(quote(numbers))}">{escape(numbers)}</a>.' if numbers else ""
+    words = [
+        [v.words, f"{v.psnr:g} dB", f"{v.worst_psnr:g} dB", f"{v.window_flip:g}"] if v is not VERDICTS[-1] else [v.words, "", "", ""]
+        for v in VERDICTS
+    ]
+    meaning = _table(["the headline says", "mean PSNR at least", "worst view at least", "FLIP of the worst window at most"], words)
     return (
-        "<footer>PSNR and SSIM (Wang et al. 2004) over sRGB values; FLIP (Andersson et al. 2020) at "
+        f"<footer><details><summary>What the headline's words mean</summary>{meaning}</details>"
+        "<p>PSNR and SSIM (Wang et al. 2004) over sRGB values; FLIP (Andersson et al. 2020) at "
         f"{PIXELS_PER_DEGREE:g} pixels per degree, mean of its map. "
-        f"Crops are lossless; the large pictures are stored with a little loss.{link}</footer>"
+        f"Crops are lossless; the large pictures are stored with a little loss.{link}</p></footer>"
     )
 
 

@@ -27,7 +27,7 @@ VIEW_QUALITY = 92
 LOSSLESS_EFFORT = 50
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Crop:
     """A window of a view, top left corner at (``left``, ``top``); its pixels are cut from the view's pictures."""
 
