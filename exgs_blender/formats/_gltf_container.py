@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileError
+from ._json import read_json
 from ._limits import shown
 from ._sog_source import plain_name
 
@@ -226,12 +226,9 @@ def _binary_chunk(path: Path, head: bytes, offset: int, size: int) -> U8:
 
 
 def _parse_json(path: Path, text: bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileError(path, f"its JSON cannot be parsed ({str(error)[:120]})", DAMAGED) from error
-    version = parsed.get("asset", {}).get("version") if isinstance(parsed, dict) and isinstance(parsed.get("asset"), dict) else None
+    parsed = read_json(path, "its JSON", text)
+    asset = parsed.get("asset")
+    version = asset.get("version") if isinstance(asset, dict) else None
     if not isinstance(version, str) or not version.startswith("2."):
         raise FileError(path, f"field 'asset.version' is {shown(version)}, expected '2.0'", "Choose a glTF 2 file")
-    document: dict[str, Any] = parsed
-    return document
+    return parsed

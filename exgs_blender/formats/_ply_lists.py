@@ -45,6 +45,8 @@ def _check_claims(header: Header, wanted: Element) -> None:
     for element in header.elements:
         lengths = sum(np.dtype(length).itemsize for length, _ in element.lists.values())
         row = element.dtype("<").itemsize + lengths if header.order else max(2 * (len(element.scalars) + len(element.lists)) - 1, 0)
+        if element.count and row == 0:
+            raise FileError(header.path, f"element '{element.name}' has {element.count} rows but no properties", DAMAGED)
         if element.count * row > left:
             found = f"element '{element.name}' claims {element.count} rows of {row} bytes or more, the file has {left} left"
             raise FileError(header.path, found, TRUNCATED)

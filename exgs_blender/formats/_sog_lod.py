@@ -11,8 +11,9 @@ import numpy as np
 
 from ..errors import FileError
 from ..splats import Gaussians, concatenate
+from ._json import read_json
 from ._limits import shown
-from ._sog_source import MAX_META_BYTES, META, FolderSource, plain_name, read_json
+from ._sog_source import MAX_META_BYTES, META, FolderSource, plain_name
 
 LOD_META = "lod-meta.json"
 HINT = "The file is damaged; export the capture again"
@@ -83,7 +84,7 @@ def parts_of_level(path: Path, read_part: Callable[[Path], Gaussians], level: in
     Raises:
         FileError: a field is missing, a range lies outside its part, or there is no such level.
     """
-    meta = read_json(path, LOD_META, FolderSource(path.parent, path.name).read(META, MAX_META_BYTES))
+    meta = read_json(path, f"part '{LOD_META}'", FolderSource(path.parent, path.name).read(META, MAX_META_BYTES))
     _check_level(path, meta, level)
     names = meta.get("filenames")
     if not isinstance(names, list) or len({str(name) for name in names}) != len(names):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import zipfile
 import zlib
@@ -134,21 +133,6 @@ def _within(path: Path, name: str, data: bytes, limit: int) -> bytes:
     if len(data) > limit:
         raise FileError(path, f"part '{name}' is larger than the expected {limit} bytes", "The file is damaged")
     return data
-
-
-def read_json(path: Path, name: str, data: bytes) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        FileError: not JSON, not an object, nested too deeply.
-    """
-    try:
-        parsed = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FileError(path, f"part '{name}' is not JSON ({error})", "The file is damaged; export it again") from error
-    if not isinstance(parsed, dict):
-        raise FileError(path, f"part '{name}' holds a {type(parsed).__name__}, expected a JSON object", "Choose another file")
-    return parsed
 
 
 def image_size(source: Source, name: str) -> tuple[int, int]:

@@ -21,10 +21,11 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ._json import read_json
 from ._limits import check_claim, check_not_empty, check_scales, shown
 from ._sog_fields import ALWAYS, FIELD_HINT, decode_means, decode_quats, integer, part
 from ._sog_lod import LOD_META, parts_of_level
-from ._sog_source import MAX_META_BYTES, META, BundleSource, FolderSource, Source, finite_numbers, read_json, read_pixels
+from ._sog_source import MAX_META_BYTES, META, BundleSource, FolderSource, Source, finite_numbers, read_pixels
 from ._sog_v1 import decode_version_1
 from .registry import Format
 
@@ -73,7 +74,7 @@ def _decode_sh_rest(source: Source, meta: dict[str, Any], count: int, degree: in
 
 
 def _decode(source: Source, report: Report) -> Gaussians:
-    meta = read_json(source.path, META, source.read(META, MAX_META_BYTES))
+    meta = read_json(source.path, f"part '{META}'", source.read(META, MAX_META_BYTES))
     version = meta.get("version")
     if version is None:
         return decode_version_1(source, meta, report)

@@ -197,3 +197,71 @@ def compressed_ply_bytes(cloud: Gaussians, chunk_colours: bool = True) -> bytes:
         lines += [f"element sh {count}", *(f"property uchar f_rest_{i}" for i in range(rest.shape[1]))]
         body += np.clip(np.floor((rest / 8 + 0.5) * 256), 0, 255).astype(np.uint8).tobytes()
     return "\n".join([*lines, "end_header\n"]).encode() + body
+
+
+KSPLAT_BUCKET, KSPLAT_BLOCK = 16, 2.0
+
+
+def _ksplat_rows(cloud: Gaussians, level: int, positions: np.ndarray) -> bytes:
+    number = "<f4" if level == 0 else "<f2"
+    degree = cloud.sh_degree
+    bands = [cloud.shN[:, b * b - 1 : (b + 1) ** 2 - 1].transpose(0, 2, 1).reshape(len(cloud), -1) for b in range(1, degree + 1)]
+    sh = np.concatenate(bands, axis=1) if bands else np.zeros((len(cloud), 0))
+    coded = {0: sh.astype("<f4"), 1: sh.astype("<f2"), 2: np.clip(np.round((sh + 1.5) / 3 * 255), 0, 255).astype("u1")}[level]
+    rgba = np.concatenate([0.5 + 0.28209479 * cloud.sh0[:, 0], 1 / (1 + np.exp(-cloud.opacities[:, None]))], axis=1)
+    rgba = np.clip(np.round(rgba * 255), 0, 255).astype("u1")
+    columns = [positions, np.exp(cloud.scales).astype(number), cloud.quats.astype(number), rgba, coded]
+    return b"".join(b"".join(np.ascontiguousarray(c[i]).tobytes() for c in columns) for i in range(len(cloud)))
+
+
+def _ksplat_section(cloud: Gaussians, level: int) -> tuple[bytes, bytes]:
+    """(header, data): full buckets first, the rest in two partly filled ones."""
+    count = len(cloud)
+    full = count // KSPLAT_BUCKET
+    partial = (
+        [(count - full * KSPLAT_BUCKET) // 2, count - full * KSPLAT_BUCKET - (count - full * KSPLAT_BUCKET) // 2]
+        if count % KSPLAT_BUCKET
+        else []
+    )
+    sizes = [KSPLAT_BUCKET] * full + partial
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    centres = np.array([cloud.means[owner == b].mean(axis=0) if (owner == b).any() else (0, 0, 0) for b in range(len(sizes))], "<f4")
+    if level == 0:
+        positions, table, partial, centres, full = cloud.means.astype("<f4"), b"", [], np.zeros((0, 3), "<f4"), 0
+    else:
+        positions = np.round((cloud.means - centres[owner]) / (KSPLAT_BLOCK / 2) * 32767 + 32767).astype("<u2")
+        table = np.array(partial, "<u4").tobytes()
+    data = table + centres.tobytes() + _ksplat_rows(cloud, level, positions)
+    header = struct.pack(
+        "<IIIIfHHIIIIH", count, count, KSPLAT_BUCKET, len(centres), KSPLAT_BLOCK, 12, 0, 0, 0, full, len(partial), cloud.sh_degree
+    )
+    return header.ljust(1024, b"\0"), data
+
+
+def ksplat(clouds: list[Gaussians], level: int) -> bytes:
+    parts = [_ksplat_section(cloud, level) for cloud in clouds]
+    total = sum(len(cloud) for cloud in clouds)
+    header = struct.pack("<BBHIIIIHH3fff", 0, 1, 0, len(parts), len(parts), total, total, level, 0, 0, 0, 0, -1.5, 1.5)
+    return header.ljust(4096, b"\0") + b"".join(h for h, _ in parts) + b"".join(d for _, d in parts)
+
+
+def sog_version_1_parts(cloud: Gaussians, palette: int = 70) -> dict[str, bytes]:
+    """A capture of the first version, from the parts of the second: same textures, values linear between two ends."""
+    parts = sog_parts(cloud, palette)
+    meta = json.loads(parts["meta.json"])
+    for name in ("scales", "sh0"):
+        book = meta[name].pop("codebook")
+        meta[name] |= {"mins": [book[0]] * 3, "maxs": [book[-1]] * 3}
+    logits = np.clip(cloud.opacities, -6, 6)
+    pixels = np.array(Image.open(io.BytesIO(parts["sh0.webp"])))
+    pixels.reshape(-1, 4)[: len(cloud), 3] = np.round((logits + 6) / 12 * 255)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True)
+    meta["sh0"]["mins"].append(-6)
+    meta["sh0"]["maxs"].append(6)
+    meta["means"]["shape"] = [meta.pop("count"), 3]
+    if "shN" in meta:
+        book = meta["shN"].pop("codebook")
+        meta["shN"] = {"mins": book[0], "maxs": book[-1], "quantization": 8, "files": meta["shN"]["files"]}
+    del meta["version"]
+    return parts | {"sh0.webp": file.getvalue(), "meta.json": json.dumps(meta).encode()}

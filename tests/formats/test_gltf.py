@@ -223,7 +223,7 @@ def test_malformed(tmp_path: Path, edit: Edit, message: str) -> None:
         (lambda data: data[:-5], "field 'length' is"),
         (lambda data: data[:4] + b"\1" + data[5:], "'version' is 1, expected 2"),
         (lambda data: data[:12] + b"\xff\xff\xff\x7f" + data[16:], "first chunk has kind"),
-        (lambda data: data[:20] + b"[" + data[21:], "JSON cannot be parsed"),
+        (lambda data: data[:20] + b"[" + data[21:], "its JSON is not JSON"),
     ],
 )
 def test_malformed_container(tmp_path: Path, change: Callable[[bytes], bytes], message: str) -> None:

@@ -13,45 +13,7 @@ from exgs_blender.splats import Gaussians, concatenate
 
 from ..clouds import random_gaussians
 from .compare import assert_within
-
-BUCKET, BLOCK = 16, 2.0
-
-
-def rows_of(cloud: Gaussians, level: int, positions: np.ndarray) -> bytes:
-    number = "<f4" if level == 0 else "<f2"
-    degree = cloud.sh_degree
-    bands = [cloud.shN[:, b * b - 1 : (b + 1) ** 2 - 1].transpose(0, 2, 1).reshape(len(cloud), -1) for b in range(1, degree + 1)]
-    sh = np.concatenate(bands, axis=1) if bands else np.zeros((len(cloud), 0))
-    coded = {0: sh.astype("<f4"), 1: sh.astype("<f2"), 2: np.clip(np.round((sh + 1.5) / 3 * 255), 0, 255).astype("u1")}[level]
-    rgba = np.concatenate([0.5 + 0.28209479 * cloud.sh0[:, 0], 1 / (1 + np.exp(-cloud.opacities[:, None]))], axis=1)
-    rgba = np.clip(np.round(rgba * 255), 0, 255).astype("u1")
-    columns = [positions, np.exp(cloud.scales).astype(number), cloud.quats.astype(number), rgba, coded]
-    return b"".join(b"".join(np.ascontiguousarray(c[i]).tobytes() for c in columns) for i in range(len(cloud)))
-
-
-def section(cloud: Gaussians, level: int) -> tuple[bytes, bytes]:
-    """(header, data): full buckets first, the rest in two partly filled ones."""
-    count = len(cloud)
-    full = count // BUCKET
-    partial = [(count - full * BUCKET) // 2, count - full * BUCKET - (count - full * BUCKET) // 2] if count % BUCKET else []
-    sizes = [BUCKET] * full + partial
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    centres = np.array([cloud.means[owner == b].mean(axis=0) if (owner == b).any() else (0, 0, 0) for b in range(len(sizes))], "<f4")
-    if level == 0:
-        positions, table, partial, centres, full = cloud.means.astype("<f4"), b"", [], np.zeros((0, 3), "<f4"), 0
-    else:
-        positions = np.round((cloud.means - centres[owner]) / (BLOCK / 2) * 32767 + 32767).astype("<u2")
-        table = np.array(partial, "<u4").tobytes()
-    data = table + centres.tobytes() + rows_of(cloud, level, positions)
-    header = struct.pack("<IIIIfHHIIIIH", count, count, BUCKET, len(centres), BLOCK, 12, 0, 0, 0, full, len(partial), cloud.sh_degree)
-    return header.ljust(1024, b"\0"), data
-
-
-def ksplat(clouds: list[Gaussians], level: int) -> bytes:
-    parts = [section(cloud, level) for cloud in clouds]
-    total = sum(len(cloud) for cloud in clouds)
-    header = struct.pack("<BBHIIIIHH3fff", 0, 1, 0, len(parts), len(parts), total, total, level, 0, 0, 0, 0, -1.5, 1.5)
-    return header.ljust(4096, b"\0") + b"".join(h for h, _ in parts) + b"".join(d for _, d in parts)
+from .encoders import KSPLAT_BLOCK, ksplat
 
 
 def small_cloud(count: int, degree: int, seed: int = 0) -> Gaussians:
@@ -70,7 +32,7 @@ def test_reads(tmp_path: Path, level: int, degree: int) -> None:
     limits = {"opacities": 0.5 / 255 + 1e-6, "sh0": 0.5 / 255 / 0.28209 + 1e-6}
     if level:
         limits |= {
-            "means": 0.5 * BLOCK / 2 / 32767 + 1e-6,
+            "means": 0.5 * KSPLAT_BLOCK / 2 / 32767 + 1e-6,
             "quats": 1e-3,
             "scales": 1e-3,
             "shN": 1e-3 if level == 1 else 0.5 * 3 / 255 + 1e-6,

@@ -23,7 +23,7 @@ from exgs_blender.splats import Gaussians
 
 from ..clouds import random_gaussians
 from .compare import assert_within, in_order_of, refusal
-from .encoders import sog_parts, write_bundle, write_folder
+from .encoders import sog_parts, sog_version_1_parts, write_bundle, write_folder
 
 PALETTE = 70
 
@@ -144,34 +144,12 @@ def test_palette_size(count: int, entries: int) -> None:
     assert min(palette_size(count), count) == min(entries, count)
 
 
-def version_1(cloud: Gaussians) -> dict[str, bytes]:
-    """A capture of the first version, from the parts of the second: same textures, values linear between two ends."""
-    parts = sog_parts(cloud, PALETTE)
-    meta = json.loads(parts["meta.json"])
-    for name in ("scales", "sh0"):
-        book = meta[name].pop("codebook")
-        meta[name] |= {"mins": [book[0]] * 3, "maxs": [book[-1]] * 3}
-    logits = np.clip(cloud.opacities, -6, 6)
-    pixels = np.array(Image.open(io.BytesIO(parts["sh0.webp"])))
-    pixels.reshape(-1, 4)[: len(cloud), 3] = np.round((logits + 6) / 12 * 255)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True)
-    meta["sh0"]["mins"].append(-6)
-    meta["sh0"]["maxs"].append(6)
-    meta["means"]["shape"] = [meta.pop("count"), 3]
-    if "shN" in meta:
-        book = meta["shN"].pop("codebook")
-        meta["shN"] = {"mins": book[0], "maxs": book[-1], "quantization": 8, "files": meta["shN"]["files"]}
-    del meta["version"]
-    return parts | {"sh0.webp": file.getvalue(), "meta.json": json.dumps(meta).encode()}
-
-
 @pytest.mark.parametrize("degree", range(4))
 def test_version_1(tmp_path: Path, degree: int) -> None:
     cloud = palette_cloud(500, degree)
     np.clip(cloud.opacities, -6, 6, out=cloud.opacities)
     second = formats.read(write_folder(tmp_path / "2", sog_parts(cloud, PALETTE)))
-    first = formats.read(write_bundle(tmp_path / "1.sog", version_1(cloud)))
+    first = formats.read(write_bundle(tmp_path / "1.sog", sog_version_1_parts(cloud, PALETTE)))
     assert_within(second, first, opacities=0.01, scales=1e-5, sh0=1e-5, shN=1e-5)
     np.testing.assert_allclose(first.opacities, cloud.opacities, atol=0.5 * 12 / 255 + 1e-5)
 
@@ -193,7 +171,7 @@ VERSION_1: list[tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] = [
 
 @pytest.mark.parametrize(("change", "message"), VERSION_1, ids=[message for _, message in VERSION_1])
 def test_malformed_version_1(tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], message: str) -> None:
-    path = write_bundle(tmp_path / "bad.sog", change(version_1(palette_cloud(100, 1))))
+    path = write_bundle(tmp_path / "bad.sog", change(sog_version_1_parts(palette_cloud(100, 1), PALETTE)))
     with pytest.raises(FileError) as caught:
         formats.read(path)
     assert message in str(caught.value)
