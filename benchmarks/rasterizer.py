@@ -61,7 +61,7 @@ def stage_times(scene: PreparedScene, view: View, threads: int, clock: Callable[
     marks.append(clock())
     slots = cpu_backend.depth_order(keys, slots)
     marks.append(clock())
-    lists = cpu_backend.bin_splats(splats, slots, view)
+    lists = cpu_backend.bin_splats(*cpu_backend.in_order(splats, slots, view), slots, view)
     marks.append(clock())
     cpu_backend.blend_tiles(lists, view)
     marks.append(clock())

@@ -16,7 +16,7 @@ from exgs_blender.formats import read, write
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.activation import opacity_from_logit
 from exgs_blender.ugc.pipeline import LEVEL_FROM_RATIO, LEVELS, encode_all
-from exgs_blender.ugc.quantise import BALANCED, FINE, NEAR_LOSSLESS, Steps
+from exgs_blender.ugc.quantise import Steps
 
 TOLERANCE = 0.03
 MAX_TRIALS = 8
@@ -47,10 +47,9 @@ def code(source: str, target: str, ratio: float) -> dict[str, Any]:
 
 
 def whole(source: str, target: str, level: float) -> dict[str, Any]:
-    """Code every Gaussian, with steps between balanced (0), fine (1) and near-lossless (2) ones."""
-    cloud = read(source)
-    steps = steps_between(BALANCED, FINE, level) if level < 1 else steps_between(FINE, NEAR_LOSSLESS, level - 1)
-    Path(target).write_bytes(encode_all(cloud, steps))
+    """Code every Gaussian, with the steps of a level of ``LEVELS`` or, for a broken number, between two."""
+    cloud, below = read(source), min(int(level), len(LEVELS) - 2)
+    Path(target).write_bytes(encode_all(cloud, steps_between(LEVELS[below], LEVELS[below + 1], level - below)))
     return {"kept": len(cloud)}
 
 

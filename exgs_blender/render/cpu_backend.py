@@ -142,7 +142,9 @@ def tile_lists(scene: PreparedScene, view: View, mode: RasterizeMode, coloured: 
     if coloured:
         shade(scene, view, slots, splats)
     slots = depth_order(keys, slots)
-    return bin_splats(splats, slots, view)
+    ordered, room = in_order(splats, slots, view)
+    del splats, keys  # before the pairs need room: this is where a large scene's memory is highest
+    return bin_splats(ordered, room, slots, view)
 
 
 def project(scene: PreparedScene, view: View, mode: RasterizeMode) -> tuple[F32, U32, I32]:
@@ -192,12 +194,22 @@ def depth_order(keys: U32, slots: I32) -> I32:
     return slots
 
 
-def bin_splats(splats: F32, slots: I32, view: View) -> TileLists:
-    """Hand the splats, in the order of ``slots``, out to the tiles that they touch."""
+def in_order(splats: F32, slots: I32, view: View) -> tuple[F32, I64]:
+    """The splats [V, 16] in the order of ``slots``, and how many pairs each chunk of them makes at most."""
     ordered = np.empty((len(slots), cpu_project.SPLAT_WIDTH), np.float32)
-    tiles = np.array([-(-view.width // cpu_order.TILE_WIDTH), -(-view.height // cpu_order.TILE_HEIGHT)], np.int64)
     room = np.zeros(cpu_order.SCATTER_CHUNKS, np.int64)
-    cpu_order.gather(splats, slots, tiles, ordered, room)
+    cpu_order.gather(splats, slots, _tiles(view), ordered, room)
+    return ordered, room
+
+
+def _tiles(view: View) -> I64:
+    """Columns and rows of tiles."""
+    return np.array([-(-view.width // cpu_order.TILE_WIDTH), -(-view.height // cpu_order.TILE_HEIGHT)], np.int64)
+
+
+def bin_splats(ordered: F32, room: I64, slots: I32, view: View) -> TileLists:
+    """Hand the splats, nearest first, out to the tiles that they touch; ``room`` as from :func:`in_order`."""
+    tiles = _tiles(view)
     starts = np.concatenate([[0], np.cumsum(room)])
     where = np.empty(starts[-1], np.uint32)
     emitted = np.empty(starts[-1], np.uint64)
