@@ -19,8 +19,6 @@ from ..ugc.bitstream import section_sizes
 from ..ugc.pipeline import SHOT, CompressResult, decompress
 from .protocol import BESIDE
 
-QUICK_JUDGES = 6
-"""Views that judge right after compression; ``exgs eval`` takes more."""
 SHOWN_ELSEWHERE = ("source_name", "source_count", "kept", "keep_ratio")
 
 
@@ -49,7 +47,7 @@ def measure_compressed(
         seconds: of the stages so far.
     """
     asset = decompress(result.data, target)
-    judges = judging_views(gaussians, scored, given, hold_out=hold_out, count=QUICK_JUDGES)
+    judges = judging_views(gaussians, scored, given, hold_out=hold_out)
     facts = _facts(source, target, asset.metadata, result.data)
     facts = replace(facts, attributes=result.sections, seconds={name: round(value, 3) for name, value in seconds.items()})
     return measure(gaussians, asset.gaussians, judges, facts, report)

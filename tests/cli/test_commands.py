@@ -86,8 +86,12 @@ def test_compression_reports_beside_the_asset(capture: Path, tmp_path: Path, cap
     assert 0.9 * asset.stat().st_size < sum(told["sections"].values()) < asset.stat().st_size
     assert told["settings"]["views"] == told["judged"]["kind"] == "generated"
     assert told["judged"]["scored_views"] == 24
-    assert len(told["views"]) == 6
+    assert len(told["views"]) == 8
     assert told["headline"] in (tmp_path / "a.exgs.report.html").read_text().replace("&gt;", ">")
+    assert main(["eval", str(capture), str(asset), "--progress", "json"]) == 0
+    later = decode(capsys.readouterr().out.splitlines()[-1])
+    assert isinstance(later, Done)
+    assert later.result["headline"] == told["headline"], "the same views judge later"
 
 
 def test_compression_without_a_report(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
