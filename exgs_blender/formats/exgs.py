@@ -2,8 +2,9 @@
 """ExGS's own .exgs (docs/exgs-format.md): what compression writes. numpy and the standard library only.
 
 Writing through this module prunes nothing: all Gaussians are rounded near-losslessly (``ugc.quantise.NEAR_LOSSLESS``): positions
-to 1/260,000 of the cloud's (contracted) size, scales to 0.5 %, angles to 0.25 degrees, opacity to 0.0005, colour to 1/2048,
-higher SH components to 0.002; in Morton order, rotations relabelled to the smallest one, opacity within 0.00025 of 0 and 1 clipped.
+to 1/260,000 of the cloud's (contracted) size (1/65,000 for the largest Gaussians), scales to 0.5 %, angles to 0.35 degrees where
+extents differ by a factor of 1.6 (finer for thinner ones), opacity to 0.0005, colour to 1/2048, higher SH components to 0.002; in layers,
+each in Morton order; rotations relabelled to the smallest one, opacity within 0.00025 of 0 and 1 clipped.
 """
 
 from __future__ import annotations

@@ -123,11 +123,25 @@ class Surroundings:
         return table.take((symbols.take(before).astype(np.int32) + symbols.take(after)) >> 1)
 
 
-def neighbours_of(codes: NDArray[np.uint64], earlier: NDArray[np.uint64]) -> tuple[I64, I64]:
-    """For ascending Morton codes [n]: indices into ``earlier`` (any order) of the last one not above, and of the next."""
-    order = np.argsort(earlier, kind="stable")
-    place = np.searchsorted(earlier[order], codes, side="right")
-    return order[np.maximum(place - 1, 0)], order[np.minimum(place, len(earlier) - 1)]
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """The layers before: their Morton codes in ascending order, and which Gaussian of the file each is."""
+
+    codes: NDArray[np.uint64]
+    order: I64
+
+    @staticmethod
+    def of(codes: NDArray[np.uint64]) -> Earlier:
+        """From codes in file order."""
+        order = np.argsort(codes, kind="stable")
+        return Earlier(codes[order], order)
+
+    def neighbours(self, codes: NDArray[np.uint64]) -> tuple[I64, I64] | None:
+        """For ascending codes [n]: of the last Gaussian not above each, and of the next; the nearest end where there is none."""
+        if not len(self.codes):
+            return None
+        place = np.searchsorted(self.codes, codes, side="right")
+        return self.order[np.maximum(place - 1, 0)], self.order[np.minimum(place, len(self.codes) - 1)]
 
 
 def split(values: NDArray[np.integer[Any]], with_zero: bool) -> tuple[U16, Model]:

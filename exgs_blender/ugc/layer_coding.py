@@ -7,7 +7,9 @@ import os
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,17 @@ from numpy.typing import NDArray
 
 from ..errors import ExgsError
 from .bits import pack_bits, unpack_bits
-from .contexts import I64, U16, Model, Surroundings, neighbours_of, split
+from .contexts import I64, NEIGHBOURS, U16, Earlier, Model, Surroundings, split
 from .grid import Grid, codes_from_cells
 from .quantise import I32, Quantised
 from .rans import MAX_LANES, SCALE_BITS, Decoder, StreamDecoder, encode_stream, lanes_for
 
 LENGTH, SCALE, OPACITY, ROTATION, COLOUR, ACTIVE, SH = 0, 1, 4, 5, 8, 11, 12
 """Channel numbers: bit length of the step along the Morton curve, 3 + 1 + 3 + 3 attributes, active SH components, the components."""
-PART = 1 << 17
-"""Gaussians that are coded together; parts decode side by side."""
+PART = 1 << 16
+"""At most this many Gaussians are coded together; the parts of a layer are alike in size and decode side by side."""
+COMPILED_FROM = 50_000
+"""Gaussians from which on numba, where it is, is worth its start."""
 _PART = struct.Struct("<HII")
 
 
@@ -45,10 +49,12 @@ class Columns:
 
 
 def parts_of(layers: Sequence[int]) -> list[list[slice]]:
-    """Of every layer, the runs of at most ``PART`` Gaussians."""
+    """Of every layer, its runs of Gaussians: ceil(size / PART) of them, run i beginning at i * size / number, rounded down."""
     result, start = [], 0
     for size in layers:
-        result.append([slice(a, min(a + PART, start + size)) for a in range(start, start + size, PART)])
+        number = -(-size // PART)
+        bounds = [start + i * size // max(number, 1) for i in range(number + 1)]
+        result.append([slice(a, b) for a, b in pairwise(bounds)])
         start += size
     return result
 
@@ -80,8 +86,7 @@ def surroundings_of(
     symbols: dict[int, U16], models: Sequence[Model], codes: NDArray[np.uint64], run: slice, layer_start: int
 ) -> Surroundings:
     """Of a run of Gaussians in the layer that begins at ``layer_start``."""
-    near = neighbours_of(codes[run], codes[:layer_start]) if layer_start else None
-    return Surroundings(symbols, [m.alphabet for m in models], run, near)
+    return Surroundings(symbols, [m.alphabet for m in models], run, Earlier.of(codes[:layer_start]).neighbours(codes[run]))
 
 
 def encode_part(columns: Columns, models: Sequence[Model], around: Surroundings) -> bytes:
@@ -103,7 +108,7 @@ def encode_part(columns: Columns, models: Sequence[Model], around: Surroundings)
         streams.append((frequencies.ravel()[cell], starts.ravel()[cell]))
         if model.plain_bits:
             late.append(pack_bits(values.astype(np.int64) - model.low, np.full(len(values), model.plain_bits)))
-    late.append(pack_bits(columns.offsets[run].ravel(), np.repeat(columns.cuts[run], 3)))
+    late.append(pack_bits(_joined(columns.offsets[run], columns.cuts[run]), 3 * columns.cuts[run]))
     lanes, after = lanes_for(run.stop - run.start), b"".join(late)
     states, words = encode_stream(streams, lanes, after[: 2 * lanes].ljust(2 * lanes, b"\0"))
     plain = places + after[2 * lanes :]
@@ -118,6 +123,7 @@ class LayerDecoder:
         self._decoders = [Decoder.of(model.frequencies()) for model in models]
         contexts = {source.channel for model in models for source in (model.first, model.second) if source.kind}
         self._symbols = {channel: np.zeros(count, np.uint16) for channel in contexts}
+        self._kernels = _kernels() if count >= COMPILED_FROM else None
         self.columns = Columns(
             np.zeros((len(models), count), np.int32), np.zeros(count, np.uint64), np.zeros((count, 3), np.int32), np.zeros(count, np.int8)
         )
@@ -142,45 +148,69 @@ class LayerDecoder:
             raise ExgsError(f"{len(data) - at} bytes follow its parts")
         if not parts:
             return
+        before = Earlier.of(self.columns.codes[: parts[0].start])
         with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
-            list(pool.map(lambda job: self._part(job[0], job[1], parts[0].start), zip(pieces, parts, strict=True)))
+            list(pool.map(lambda job: self._part(job[0], job[1], before), zip(pieces, parts, strict=True)))
 
-    def _part(self, data: bytes, run: slice, layer_start: int) -> None:
+    def _part(self, data: bytes, run: slice, before: Earlier) -> None:
         lanes, word_count, _ = _PART.unpack_from(data)
-        states = np.frombuffer(data, "<u4", lanes, _PART.size)
-        words = np.frombuffer(data, "<u2", word_count, _PART.size + 4 * lanes)
-        bits = _PlainBits(data[_PART.size + 4 * lanes + 2 * word_count :])
-        stream, models, columns, count = StreamDecoder(states, words), self._models, self.columns, run.stop - run.start
-        values = columns.values[:, run]
-        self._store(LENGTH, stream.read(self._decoders[LENGTH], None, count), run)
+        stream = StreamDecoder(
+            np.frombuffer(data, "<u4", lanes, _PART.size), np.frombuffer(data, "<u2", word_count, _PART.size + 4 * lanes)
+        )
+        bits = _PlainBits(data[_PART.size + 4 * lanes + 2 * word_count :], self._kernels)
+        columns, values = self.columns, self.columns.values[:, run]
+        around = Surroundings(self._symbols, [model.alphabet for model in self._models], run, None)
+        read = self._read if self._kernels is None else partial(self._read_compiled, self._kernels)
+        read(stream, LENGTH, around)
         columns.codes[run] = self._positions(values[LENGTH], bits)
-        around = surroundings_of(self._symbols, models, columns.codes, run, layer_start)
-        for channel in range(1, len(models)):
-            where = coded_where(channel, values[ACTIVE] if channel >= SH else None)
-            number = count if where is None else len(where)
-            symbols = stream.read(self._decoders[channel], around.rows(models[channel], where), number)
-            self._store(channel, symbols, run, where)
+        around = replace(around, near=before.neighbours(columns.codes[run]))
+        for channel in range(1, len(self._models)):
+            read(stream, channel, around)
         bits.insert(stream.finish())
-        for channel in range(1, len(models)):
-            if models[channel].plain_bits:
+        for channel in range(1, len(self._models)):
+            if self._models[channel].plain_bits:
                 where = coded_where(channel, values[ACTIVE] if channel >= SH else None)
-                number = count if where is None else len(where)
-                raw = bits.take(np.full(number, models[channel].plain_bits)).astype(np.int32)
+                number = len(values[0]) if where is None else len(where)
+                raw = bits.take(np.full(number, self._models[channel].plain_bits)).astype(np.int32)
                 values[channel, slice(None) if where is None else where] += raw
-        columns.cuts[run] = self._grid.cuts(values[SCALE : SCALE + 3].T)
-        columns.offsets[run] = bits.take(np.repeat(columns.cuts[run], 3)).reshape(-1, 3)
+        cuts = columns.cuts[run] = self._grid.cuts(values[SCALE : SCALE + 3].T)
+        columns.offsets[run] = _parted(bits.take(3 * cuts), cuts)
         bits.finish()
 
-    def _store(self, channel: int, symbols: U16, run: slice, where: I64 | None = None) -> None:
-        """Keep a channel's symbols where they are contexts, and its values but for the plain bits."""
-        model, values = self._models[channel], self.columns.values[channel, run]
+    def _read(self, stream: StreamDecoder, channel: int, around: Surroundings) -> None:
+        """One channel of a run: its symbols where they are contexts, and its values but for the plain bits."""
+        model, run, values = self._models[channel], around.run, self.columns.values[:, around.run]
+        where = coded_where(channel, values[ACTIVE] if channel >= SH else None)
+        number = len(values[0]) if where is None else len(where)
+        symbols = stream.read(self._decoders[channel], around.rows(model, where), number)
         if channel in self._symbols:
             kept = self._symbols[channel][run]
-            if where is not None:
-                kept[:] = np.clip(-model.low >> model.plain_bits, 0, model.alphabet - 1)  # the symbol of 0
+            kept[:] = _symbol_of_nothing(model)
             kept[slice(None) if where is None else where] = symbols
         table = (np.arange(model.alphabet, dtype=np.int64) << model.plain_bits) + model.low
-        values[slice(None) if where is None else where] = table.astype(np.int32).take(symbols)
+        values[channel, slice(None) if where is None else where] = table.astype(np.int32).take(symbols)
+
+    def _read_compiled(self, kernels: Any, stream: StreamDecoder, channel: int, around: Surroundings) -> None:
+        """The twin of :meth:`_read`."""
+        model, decoder, values = self._models[channel], self._decoders[channel], self.columns.values[:, around.run]
+        nothing, nowhere = np.zeros(0, np.uint16), np.zeros(0, np.int64)
+        symbols = self._symbols.get(channel, nothing)
+        if len(symbols):
+            symbols[around.run] = _symbol_of_nothing(model)
+        sources: list[Any] = []
+        for source, factor in ((model.first, model.second.classes), (model.second, 1)):
+            if source.classes == 1:
+                sources += [0, nowhere, nothing]
+                continue
+            table = np.append(source.of(around.alphabets[source.channel]), source.classes - 1) * (factor << SCALE_BITS)
+            sources += [kernels.NEAR_KIND if source.kind >= NEIGHBOURS else kernels.OWN_KIND, table, self._symbols[source.channel]]
+        before, after = around.near or (nowhere, nowhere)
+        active = values[ACTIVE] if channel >= SH else np.zeros(0, np.int32)
+        stream.read_compiled(
+            kernels.read_channel,
+            *(decoder.packed, decoder.symbols, model.low, model.plain_bits, *sources),
+            *(before, after, active, channel - SH, around.run.start, values[channel], symbols),
+        )
 
     def _positions(self, lengths: I32, bits: _PlainBits) -> NDArray[np.uint64]:
         if len(lengths) and (lengths.min() < 0 or lengths.max() > 3 * self._grid.bits):
@@ -196,8 +226,8 @@ class LayerDecoder:
 class _PlainBits:
     """Reads fields of plain bits, each padded to whole bytes, one after another."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at, self._spare = data, 0, 0
+    def __init__(self, data: bytes, kernels: Any) -> None:
+        self._data, self._at, self._spare, self._kernels = data, 0, 0, kernels
 
     def take(self, lengths: NDArray[np.integer[Any]]) -> I64:
         size = (int(lengths.sum(dtype=np.int64)) + 7) // 8
@@ -205,7 +235,11 @@ class _PlainBits:
             raise ExgsError("ends within its plain bits")
         field = self._data[self._at : self._at + size]
         self._at += size
-        return unpack_bits(field, lengths)
+        if self._kernels is None:
+            return unpack_bits(field, lengths)
+        values = np.empty(len(lengths), np.int64)
+        self._kernels.unpack(np.frombuffer(field + bytes(8), np.uint8), lengths, values)
+        return values
 
     def insert(self, luggage: bytes) -> None:
         """What comes next, before the rest."""
@@ -216,6 +250,32 @@ class _PlainBits:
         left = self._data[self._at :]
         if len(left) > self._spare or any(left):
             raise ExgsError(f"{len(left)} bytes follow its plain bits")
+
+
+def _symbol_of_nothing(model: Model) -> int:
+    """The symbol of 0, which a component that is not there counts as."""
+    return int(np.clip(-model.low >> model.plain_bits, 0, model.alphabet - 1))
+
+
+def _joined(offsets: I32, cuts: NDArray[np.int8]) -> I64:
+    """[n, 3] of [n] bits an axis -> [n], x in the high bits."""
+    x, y, z = offsets.T.astype(np.int64)
+    return (x << 2 * cuts.astype(np.int64)) | (y << cuts) | z
+
+
+def _parted(joined: I64, cuts: NDArray[np.int8]) -> I64:
+    """Inverse of :func:`_joined`."""
+    shift, mask = cuts.astype(np.int64), (1 << cuts.astype(np.int64)) - 1
+    return np.stack([joined >> 2 * shift, (joined >> shift) & mask, joined & mask], axis=1)
+
+
+def _kernels() -> Any:
+    """The compiled loops where numba is, else None."""
+    try:
+        from . import decode_kernels
+    except ImportError:
+        return None
+    return decode_kernels
 
 
 def _steps(codes: NDArray[np.uint64]) -> I64:

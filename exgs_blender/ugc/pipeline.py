@@ -20,13 +20,12 @@ from .amplify import DEFAULT_STRENGTH, RenderError, amplify, local_loss, search_
 from .bitstream import HINT, decode_gaussians, encode_cloud
 from .merge import MergeState, gaussians_of, reduce_to, start_merging
 from .prune import voxel_sample
-from .quantise import BALANCED, EXTREME, FINE, NEAR_LOSSLESS, Quantised, Steps, dequantise, quantise
+from .quantise import LEVELS, NEAR_LOSSLESS, Quantised, Steps, dequantise, quantise
 from .score import check_count, paper_score
 
 Method = Literal["merge", "exgs"]
 SHOT = "shot"
 
-LEVELS = (EXTREME, BALANCED, FINE, NEAR_LOSSLESS)
 LEVEL_FROM_RATIO = (400.0, 30.0, 8.0)
 """Ratios from which on the levels of the same index are tried first."""
 FIRST_BYTES_PER_GAUSSIAN = (7.0, 9.0, 14.0, 28.0)

@@ -8,7 +8,7 @@ memory, and a plain decoder is a plain loop. The layout is specified in docs/exg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -76,12 +76,12 @@ class Decoder:
     @staticmethod
     def of(frequencies: I64) -> Decoder:
         """From frequencies [rows, alphabet]."""
-        flat = frequencies.ravel()
-        start = (np.cumsum(frequencies, axis=1) - frequencies).ravel()
-        cell = np.repeat(np.arange(len(flat)), flat)
-        slot = np.arange(len(cell)) & (TOTAL - 1)
-        packed = (flat[cell] << SCALE_BITS) | (slot - start[cell])
-        return Decoder(packed.astype(np.uint32), (cell % frequencies.shape[1]).astype(np.uint16))
+        flat = frequencies.ravel().astype(np.int32)
+        start = (np.cumsum(frequencies, axis=1) - frequencies).ravel().astype(np.int32)
+        packed = np.repeat((flat << SCALE_BITS) - start, flat)
+        packed.reshape(-1, TOTAL)[:] += np.arange(TOTAL, dtype=np.int32)
+        numbers = np.arange(frequencies.shape[1], dtype=np.uint16)
+        return Decoder(packed.view(np.uint32), np.repeat(np.tile(numbers, len(frequencies)), flat))
 
 
 def lanes_for(count: int) -> int:
@@ -127,20 +127,14 @@ class StreamDecoder:
         self._words = words.astype(np.uint32)
         self._at = 0
 
-    def read(self, decoder: Decoder, rows: I64 | None, count: int) -> NDArray[np.uint16]:
-        """``count`` symbols; ``rows`` [count] is each one's table row << 12 (None: row 0)."""
-        kernel = _kernel()
-        if kernel is not None:
-            symbols = np.empty(count, np.uint16)
-            given = np.zeros(1, np.int64) if rows is None else rows
-            self._at = kernel(self._state, self._words, self._at, decoder.packed, decoder.symbols, given, symbols)
-            if self._at > len(self._words):
-                raise ExgsError("coded stream ends early")
-            return symbols
-        return self.read_stepwise(decoder, rows, count)
+    def read_compiled(self, kernel: Callable[..., int], *arguments: Any) -> None:
+        """Let ``decode_kernels.read_channel`` read a channel."""
+        self._at = kernel(self._state, self._words, self._at, *arguments)
+        if self._at > len(self._words):
+            raise ExgsError("coded stream ends early")
 
-    def read_stepwise(self, decoder: Decoder, rows: I64 | None, count: int) -> NDArray[np.uint16]:
-        """As :meth:`read`, by numpy: all lanes at once."""
+    def read(self, decoder: Decoder, rows: I64 | None, count: int) -> NDArray[np.uint16]:
+        """``count`` symbols, all lanes at once; ``rows`` [count] is each one's table row << 12 (None: row 0)."""
         slots = np.empty(count, np.int64)
         lanes = len(self._state)
         packed = np.empty(lanes, np.uint32)
@@ -173,13 +167,3 @@ class StreamDecoder:
         if self._at != len(self._words) or (self._state >> np.uint32(16) != 1).any():
             raise ExgsError("coded stream does not end where its coder began")
         return self._state.astype("<u2").tobytes()
-
-
-@cache
-def _kernel() -> Any:
-    """The compiled twin of ``read_stepwise`` where numba is in this process already or can be imported; else None."""
-    try:
-        from .rans_kernel import read_symbols
-    except ImportError:
-        return None
-    return read_symbols

@@ -212,8 +212,20 @@ def test_a_large_layer_is_coded_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     quantised = quantise(cloud, BALANCED)
     whole = decompress(encode_cloud(quantised, {})[0]).gaussians
     monkeypatch.setattr(layer_coding, "PART", 700)
+    assert [len(layer) for layer in layer_coding.parts_of(quantised.layers)] == [2, 4]
     for (name, expected), (_, found) in zip(whole.arrays(), decompress(encode_cloud(quantised, {})[0]).gaussians.arrays(), strict=True):
         np.testing.assert_array_equal(expected, found, err_msg=name)
+
+
+def test_the_compiled_decoder_is_a_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    for steps in (BALANCED, NEAR_LOSSLESS):
+        data = encode_all(random_gaussians(3000, 2), steps)
+        slow = decompress(data).gaussians
+        monkeypatch.setattr(layer_coding, "COMPILED_FROM", 0)
+        for (name, expected), (_, found) in zip(slow.arrays(), decompress(data).gaussians.arrays(), strict=True):
+            np.testing.assert_array_equal(expected, found, err_msg=name)
+        monkeypatch.undo()
 
 
 def test_identical_gaussians_are_padded_to_the_allowed_density() -> None:

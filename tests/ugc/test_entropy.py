@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from exgs_blender.errors import ExgsError
 from exgs_blender.ugc.bits import MAX_LENGTH, pack_bits, unpack_bits
-from exgs_blender.ugc.contexts import NEIGHBOURS, OWN, Model, Source, neighbours_of, pack_models, quantile_limits, unpack_models
+from exgs_blender.ugc.contexts import NEIGHBOURS, OWN, Earlier, Model, Source, pack_models, quantile_limits, unpack_models
 from exgs_blender.ugc.rans import (
     MAX_CODE,
     SCALE_BITS,
@@ -40,35 +40,19 @@ def test_symbols_and_luggage_come_back(count: int, lanes: int, alphabet: int, co
     symbols = np.minimum(rng.geometric(0.1, count) - 1, alphabet - 1).astype(np.int64)
     rows = rng.integers(0, contexts, count)
     luggage = rng.bytes(2 * lanes)
-    for method in ("read", "read_stepwise"):
-        decoder, stream, _ = _coded(symbols, rows, luggage, lanes)
-        np.testing.assert_array_equal(getattr(stream, method)(decoder, rows << SCALE_BITS, count), symbols)
-        assert stream.finish() == luggage
+    decoder, stream, _ = _coded(symbols, rows, luggage, lanes)
+    np.testing.assert_array_equal(stream.read(decoder, rows << SCALE_BITS, count), symbols)
+    assert stream.finish() == luggage
 
 
-def test_the_compiled_reader_is_its_twin() -> None:
-    pytest.importorskip("numba")
-    rng = np.random.default_rng(0)
-    symbols, rows = rng.integers(0, 40, 30_000), rng.integers(0, 3, 30_000)
-    read = []
-    for method in ("read", "read_stepwise"):
-        decoder, stream, _ = _coded(symbols, rows, bytes(512), 256)
-        head = getattr(stream, method)(decoder, rows[:10_240] << SCALE_BITS, 10_240)
-        tail = getattr(stream, method)(decoder, rows[10_240:] << SCALE_BITS, 19_760)
-        assert stream.finish() == bytes(512)
-        read.append(np.concatenate([head, tail]))
-    np.testing.assert_array_equal(*read)
-
-
-@pytest.mark.parametrize("method", ["read", "read_stepwise"])
-def test_missing_and_left_over_words(method: str) -> None:
+def test_missing_and_left_over_words() -> None:
     rng = np.random.default_rng(1)
     symbols, rows = rng.integers(0, 200, 5000), np.zeros(5000, np.int64)
     decoder, stream, _ = _coded(symbols, rows, bytes(128), 64)
     with pytest.raises(ExgsError, match="ends early"):
-        getattr(stream, method)(decoder, None, 15_000)
+        stream.read(decoder, None, 15_000)
     _, stream, _ = _coded(symbols, rows, bytes(128), 64)
-    getattr(stream, method)(decoder, None, 4000)
+    stream.read(decoder, None, 4000)
     with pytest.raises(ExgsError, match="where its coder began"):
         stream.finish()
 
@@ -140,8 +124,10 @@ def test_limits_part_evenly() -> None:
 
 
 def test_neighbours_along_the_curve() -> None:
-    before, after = neighbours_of(np.array([0, 5, 7, 99], np.uint64), np.array([50, 5, 10], np.uint64))
-    assert (before.tolist(), after.tolist()) == ([1, 1, 1, 0], [1, 2, 2, 0])
+    near = Earlier.of(np.array([50, 5, 10], np.uint64)).neighbours(np.array([0, 5, 7, 99], np.uint64))
+    assert near is not None
+    assert [n.tolist() for n in near] == [[1, 1, 1, 0], [1, 2, 2, 0]]
+    assert Earlier.of(np.zeros(0, np.uint64)).neighbours(np.zeros(3, np.uint64)) is None
 
 
 def test_plain_bits() -> None:

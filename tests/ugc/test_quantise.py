@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from exgs_blender.ugc.grid import cells_from_codes, codes_from_cells
 from exgs_blender.ugc.quantise import (
     BALANCED,
     EXTREME,
+    FINE,
     NEAR_LOSSLESS,
     Steps,
     dequantise,
@@ -21,6 +23,7 @@ from exgs_blender.ugc.quantise import (
     quantise_with_order,
     requantise,
     select_layers,
+    steps_for_quality,
 )
 from exgs_blender.ugc.rotations import canonical_rotations, quats_from_rodrigues
 
@@ -98,6 +101,16 @@ def test_what_looks_alone_changes_keeps_the_geometry() -> None:
     assert np.abs(again.sh0 - fitted.sh0).max() * SH_C0 < 2.1 * BALANCED.colour
     with pytest.raises(ExgsError, match="cannot re-quantise 3000"):
         requantise(first, cloud.select(slice(0, 10)))
+
+
+def test_quality_runs_through_the_named_steps() -> None:
+    assert [steps_for_quality(q) for q in (0, 1, 2, 3)] == [EXTREME, BALANCED, FINE, NEAR_LOSSLESS]
+    for a, b in pairwise(steps_for_quality(q) for q in np.linspace(0, 3, 13)):
+        assert a.position_bits < b.position_bits
+        assert a.opacity_levels < b.opacity_levels
+        assert (a.scale, a.rotation, a.colour, a.sh) > (b.scale, b.rotation, b.colour, b.sh)
+    with pytest.raises(ExgsError, match=r"quality is 3\.5"):
+        steps_for_quality(3.5)
 
 
 def test_layers_begin_with_what_covers_most() -> None:
