@@ -35,7 +35,8 @@ def scale_from_log(log_scale: F32) -> F32:
 
 def log_from_scale(scale: F32) -> F32:
     """Logarithm of a standard deviation; zero and below become exp(-80)."""
-    return np.log(np.maximum(scale, np.float32(1.8e-35))).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # NaN stays NaN, for whoever checks the cloud
+        return np.log(np.maximum(scale, np.float32(1.8e-35))).astype(np.float32)
 
 
 def unit_quats(quats: F32) -> F32:

@@ -100,6 +100,8 @@ def test_truncated_anywhere(tmp_path: Path) -> None:
     samples = write_samples(tmp_path / "whole")
     paths = []
     for sample in samples:
+        if ".usd" in sample.name:  # a process of its own each: see test_usd.test_damaged_crate
+            continue
         content = sample.read_bytes()
         for part in range(12):
             path = tmp_path / f"{part}-{sample.name}"

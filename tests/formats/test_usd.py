@@ -10,6 +10,7 @@ import pytest
 
 from exgs_blender import formats
 from exgs_blender.errors import FileError, MissingDependencyError
+from exgs_blender.formats import usd
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.transforms import flipped, transformed
 
@@ -128,13 +129,13 @@ def test_half_precision_twins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[(1, 2, 0.5)]", "[(1, 2, 0.5), (1, 2, 3)]", "'scales' of /Root/S has 2 values, expected 1"),
-        ("float[] opacities = [0.5]", "", "'opacities' of /Root/S has 0 values, expected 1"),
+        ("[(1, 2, 0.5)]", "[(1, 2, 0.5), (1, 2, 3)]", "'scales' of /Root/S has 2 values, expected 1 for 1"),
+        ("float[] opacities = [0.5]", "", "'opacities' of /Root/S has 0 values, expected 1 for 1"),
         ("[(1, 2, 3)]", "[]", "field 'positions' is 0"),
         ("point3f[] positions", "string[] positions", "cannot be opened as USD"),
         ("point3f[] positions = [(1, 2, 3)]", 'string[] positions = ["a"]', "attribute 'positions' of /Root/S has shape"),
         ("Degree = 1", "Degree = 7", "'radiance:sphericalHarmonicsDegree' is 7"),
-        ("Degree = 1", "Degree = 2", "has 4 values, expected 9 at degree 2"),
+        ("Degree = 1", "Degree = 2", "has 4 values, expected 9 for 1 'positions' at SH degree 2"),
         ("metersPerUnit = 1", "metersPerUnit = 0", "'metersPerUnit' is 0"),
         ("metersPerUnit = 1", "metersPerUnit = -1", "'metersPerUnit' is -1"),
         ("def ParticleField3DGaussianSplat", "def Mesh", "has no prim of type"),
@@ -168,6 +169,20 @@ def test_damaged_crate(tmp_path: Path) -> None:
         path.write_bytes(content[:cut])
         with pytest.raises(FileError, match="cannot be opened as USD"):
             formats.read(path)
+
+
+@needs_usd
+def test_crash_of_openusd_is_an_error_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.usda").write_text(ONE.format(up="Y", metres=1))
+    child = Path(usd.__file__).with_name("_usd_child.py").read_text()
+    (tmp_path / "_usd_child.py").write_text(child.replace("    limit_memory(source)\n", "    import os\n    os.abort()\n"))
+    monkeypatch.setattr(usd, "__file__", str(tmp_path / "usd.py"))
+    with pytest.raises(FileError, match="OpenUSD's reader crashed on it"):
+        formats.read(tmp_path / "a.usda")
+    (tmp_path / "_usd_child.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(usd, "PATIENCE_SECONDS", 0.5)
+    with pytest.raises(FileError, match="did not finish it within"):
+        formats.read(tmp_path / "a.usda")
 
 
 def test_without_openusd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fuzz every reader: inputs tried, and how many ended in anything but a cloud or one line of error.
+
+    python benchmarks/fuzz_formats.py [--seconds 60] [--engine atheris|mutations] [--formats ply,spz] [--record]
+
+Each format is fuzzed for that long in processes of its own, from the small whole files of the tests. "atheris" (pip install
+atheris) is libFuzzer with coverage of the readers' Python code; "mutations" are random changes. A crash is an exception other
+than ExgsError, a signal, more than 2 GB, or more than 10 seconds; its input is kept in benchmarks/out/fuzz.
+Writes benchmarks/out/fuzz_formats.json; --record also benchmarks/results/fuzz_formats.*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+MEMORY_BYTES = 2 << 30
+SECONDS_EACH = 10
+KEPT = HERE / "out" / "fuzz"
+
+
+def samples_of(folder: Path) -> dict[str, list[Path]]:
+    """Whole files by the format that reads them."""
+    from exgs_blender import formats
+    from tests.formats.samples import write_samples
+
+    found: dict[str, list[Path]] = {}
+    for path in write_samples(folder):
+        found.setdefault(formats.format_of(path).name, []).append(path)
+    return found
+
+
+def try_one(path: Path) -> bool:
+    """Whether a file was refused; any other exception than ExgsError passes through."""
+    from exgs_blender import formats
+    from exgs_blender.errors import ExgsError
+
+    try:
+        formats.read(path)
+    except ExgsError as error:
+        message = str(error)
+    else:
+        return False
+    if "\n" in message:
+        raise ValueError(f"an error of several lines: {message}")
+    return True
+
+
+def limit_process() -> None:
+    with open("/proc/self/statm") as file:
+        held = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES,) * 2)
+
+
+def mutations_child(name: str, paths: list[Path], seconds: float, seed: int, folder: Path) -> None:
+    """Change and read until the time is over; the counts and the current input lie in ``folder``."""
+    from tests.formats.mutate import mutate
+
+    limit_process()
+    rng = random.Random(seed)
+    contents = [(path.name, path.read_bytes()) for path in paths]
+    tried = refused = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        file_name, content = rng.choice(contents)
+        path = folder / file_name
+        path.write_bytes(mutate(content, rng))
+        signal.alarm(SECONDS_EACH)
+        refused += try_one(path)
+        signal.alarm(0)
+        tried += 1
+        if tried % 64 == 0:
+            (folder / "counts.json").write_text(json.dumps([tried, refused]))
+    (folder / "counts.json").write_text(json.dumps([tried, refused]))
+
+
+def fuzz_with_mutations(name: str, paths: list[Path], seconds: float, folder: Path) -> dict[str, Any]:
+    """Children until the time is over: one that dies is a crash, and the next one goes on with another seed."""
+    end, seed = time.monotonic() + seconds, 0
+    tried = refused = 0
+    crashes: list[str] = []
+    while (left := end - time.monotonic()) > 1 and len(crashes) < 20:
+        command = [sys.executable, __file__, "--child", name, "--seconds", str(left), "--seed", str(seed), "--folder", str(folder)]
+        (folder / "counts.json").write_text("[0, 0]")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        counts = json.loads((folder / "counts.json").read_text())
+        tried, refused, seed = tried + counts[0], refused + counts[1], seed + 1
+        if done.returncode:
+            what = done.stderr.strip().splitlines()[-1][:200] if done.returncode == 1 else f"signal {-done.returncode}"
+            crashes.append(what)
+            keep(
+                sorted((p for p in folder.iterdir() if p.is_file() and p.name != "counts.json"), key=lambda p: p.stat().st_mtime)[-1], name
+            )
+    return {"tried": tried, "refused": refused, "crashes": crashes}
+
+
+def atheris_child(name: str, paths: list[Path], folder: Path, arguments: list[str]) -> None:
+    """Never returns: libFuzzer ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["exgs_blender.formats"]):
+        from exgs_blender import formats
+
+        formats.formats()
+    target = folder / f"input{''.join(paths[0].suffixes)}"
+
+    def one(data: bytes) -> None:
+        target.write_bytes(data)
+        try_one(target)
+
+    atheris.Setup([sys.argv[0], *arguments], one)
+    atheris.Fuzz()
+
+
+def fuzz_with_atheris(name: str, paths: list[Path], seconds: float, folder: Path) -> dict[str, Any]:
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for path in paths:
+        shutil.copy(path, corpus)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, __file__, "--child", name, "--engine", "atheris", "--folder", str(folder), "--"]
+    command += [f"-max_total_time={round(seconds)}", f"-rss_limit_mb={MEMORY_BYTES >> 20}", f"-timeout={SECONDS_EACH}"]
+    command += ["-print_final_stats=1", "-max_len=65536", f"-artifact_prefix={KEPT}/{name}-", str(corpus)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    tried = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
+    coverage = re.findall(r"cov: (\d+)", done.stderr)
+    crashes = [] if done.returncode == 0 else [" | ".join(done.stderr.strip().splitlines()[-3:])[:400]]
+    return {"tried": int(tried[1]) if tried else 0, "edges": int(coverage[-1]) if coverage else 0, "crashes": crashes}
+
+
+def keep(path: Path, name: str) -> None:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, KEPT / f"{name}-{time.time_ns()}{path.suffix}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each format")
+    parser.add_argument("--engine", choices=("atheris", "mutations"), default="mutations")
+    parser.add_argument("--formats", default="", help="comma-separated names; all without it")
+    parser.add_argument("--record", action="store_true", help="also write benchmarks/results/fuzz_formats.*")
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("fuzzer", nargs="*", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as temporary:
+        samples = samples_of(Path(temporary) / "whole")
+        if options.child:
+            folder, paths = Path(options.folder), samples[options.child]
+            if options.engine == "atheris":
+                atheris_child(options.child, paths, folder, options.fuzzer)
+            mutations_child(options.child, paths, options.seconds, options.seed, folder)
+            return
+        names = options.formats.split(",") if options.formats else sorted(samples)
+        run = fuzz_with_atheris if options.engine == "atheris" else fuzz_with_mutations
+        results: dict[str, Any] = {}
+        for name in names:
+            folder = Path(temporary) / name
+            folder.mkdir()
+            results[name] = run(name, samples[name], options.seconds, folder)
+            print(f"{name:<15} {results[name]}", flush=True)
+    report(options.engine, options.seconds, results, options.record)
+
+
+def report(engine: str, seconds: float, results: dict[str, Any], record: bool) -> None:
+    """Print, and merge this engine's figures into the JSON and the table."""
+    out = HERE / ("results" if record else "out")
+    out.mkdir(exist_ok=True)
+    path = out / "fuzz_formats.json"
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    figures.setdefault(engine, {}).update({name: {"seconds": seconds, **result} for name, result in results.items()})
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+    lines = ["# Fuzzing the readers", "", "`python benchmarks/fuzz_formats.py --seconds N --engine ENGINE --record`", ""]
+    lines += ["| engine | format | seconds | inputs | refused cleanly | crashes |", "|---|---|---|---|---|---|"]
+    for engine_name, rows in figures.items():
+        for name, row in sorted(rows.items()):
+            refused = f"{row['refused']:,}" if "refused" in row else "not counted"
+            lines.append(f"| {engine_name} | {name} | {row['seconds']:g} | {row['tried']:,} | {refused} | {len(row['crashes'])} |")
+    total = sum(row["tried"] for rows in figures.values() for row in rows.values())
+    crashes = sum(len(row["crashes"]) for rows in figures.values() for row in rows.values())
+    lines += ["", f"Inputs tried: {total:,}. Crashes: {crashes}.", ""]
+    (out / "fuzz_formats.md").write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
