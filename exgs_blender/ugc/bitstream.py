@@ -112,10 +112,19 @@ def decode_gaussians(data: bytes, name: str, *, partial: bool = False) -> tuple[
     if container.version == 1:
         if container.lacking:
             raise FileError(name, f"section '{container.lacking[0]}' is incomplete, and version 1 has no layers", HINT)
-        return v1.decode_gaussians(container.sections, len(data), name)
+        return _finite(*v1.decode_gaussians(container.sections, len(data), name), name)
     quantised, metadata = _decode(container, len(data), name)
     with np.errstate(over="ignore", invalid="ignore"):
-        return dequantise(quantised), metadata
+        return _finite(dequantise(quantised), metadata, name)
+
+
+def _finite(gaussians: Gaussians, metadata: dict[str, Any], name: str) -> tuple[Gaussians, dict[str, Any]]:
+    """Both as they are; refuses what overflowed."""
+    sums = [float(array.sum()) for _, array in gaussians.arrays()]  # quick: only a sum that overflows asks for a closer look
+    bad = None if all(map(math.isfinite, sums)) else gaussians.nonfinite_field()
+    if bad:
+        raise FileError(name, f"decodes to a value in '{bad[0]}' that is not finite (Gaussian {bad[1]})", HINT)
+    return gaussians, metadata
 
 
 def section_sizes(data: bytes, name: str) -> dict[str, int]:

@@ -17,17 +17,16 @@ from numpy.typing import NDArray
 
 from ..errors import ExgsError
 from .bits import pack_bits, unpack_bits
+from .compiled import kernels_for
 from .contexts import I64, NEIGHBOURS, U16, Earlier, Model, Surroundings, split
 from .grid import Grid, codes_from_cells
 from .quantise import I32, Quantised
-from .rans import MAX_LANES, SCALE_BITS, Decoder, StreamDecoder, encode_stream, lanes_for
+from .rans import MAX_LANES, SCALE_BITS, Decoder, Search, StreamDecoder, encode_stream, lanes_for
 
 LENGTH, SCALE, OPACITY, ROTATION, COLOUR, ACTIVE, SH = 0, 1, 4, 5, 8, 11, 12
 """Channel numbers: bit length of the step along the Morton curve, 3 + 1 + 3 + 3 attributes, active SH components, the components."""
 PART = 1 << 16
 """At most this many Gaussians are coded together; the parts of a layer are alike in size and decode side by side."""
-COMPILED_FROM = 50_000
-"""Gaussians from which on numba, where it is, is worth its start."""
 _PART = struct.Struct("<HII")
 
 
@@ -120,10 +119,12 @@ class LayerDecoder:
 
     def __init__(self, count: int, models: Sequence[Model], grid: Grid) -> None:
         self._models, self._grid = models, grid
-        self._decoders = [Decoder.of(model.frequencies()) for model in models]
         contexts = {source.channel for model in models for source in (model.first, model.second) if source.kind}
         self._symbols = {channel: np.zeros(count, np.uint16) for channel in contexts}
-        self._kernels = _kernels() if count >= COMPILED_FROM else None
+        self._kernels = kernels_for(count)
+        frequencies = [model.frequencies() for model in models]
+        self._decoders = [Decoder.of(f) for f in frequencies] if self._kernels is None else []
+        self._searches = [Search.of(f) for f in frequencies] if self._kernels is not None else []
         self.columns = Columns(
             np.zeros((len(models), count), np.int32), np.zeros(count, np.uint64), np.zeros((count, 3), np.int32), np.zeros(count, np.int8)
         )
@@ -192,7 +193,7 @@ class LayerDecoder:
 
     def _read_compiled(self, kernels: Any, stream: StreamDecoder, channel: int, around: Surroundings) -> None:
         """The twin of :meth:`_read`."""
-        model, decoder, values = self._models[channel], self._decoders[channel], self.columns.values[:, around.run]
+        model, search, values = self._models[channel], self._searches[channel], self.columns.values[:, around.run]
         nothing, nowhere = np.zeros(0, np.uint16), np.zeros(0, np.int64)
         symbols = self._symbols.get(channel, nothing)
         if len(symbols):
@@ -202,13 +203,13 @@ class LayerDecoder:
             if source.classes == 1:
                 sources += [0, nowhere, nothing]
                 continue
-            table = np.append(source.of(around.alphabets[source.channel]), source.classes - 1) * (factor << SCALE_BITS)
+            table = np.append(source.of(around.alphabets[source.channel]), source.classes - 1) * factor
             sources += [kernels.NEAR_KIND if source.kind >= NEIGHBOURS else kernels.OWN_KIND, table, self._symbols[source.channel]]
         before, after = around.near or (nowhere, nowhere)
         active = values[ACTIVE] if channel >= SH else np.zeros(0, np.int32)
         stream.read_compiled(
             kernels.read_channel,
-            *(decoder.packed, decoder.symbols, model.low, model.plain_bits, *sources),
+            *(search.first, search.ends, model.alphabet, model.low, model.plain_bits, *sources),
             *(before, after, active, channel - SH, around.run.start, values[channel], symbols),
         )
 
@@ -267,15 +268,6 @@ def _parted(joined: I64, cuts: NDArray[np.int8]) -> I64:
     """Inverse of :func:`_joined`."""
     shift, mask = cuts.astype(np.int64), (1 << cuts.astype(np.int64)) - 1
     return np.stack([joined >> 2 * shift, (joined >> shift) & mask, joined & mask], axis=1)
-
-
-def _kernels() -> Any:
-    """The compiled loops where numba is, else None."""
-    try:
-        from . import decode_kernels
-    except ImportError:
-        return None
-    return decode_kernels
 
 
 def _steps(codes: NDArray[np.uint64]) -> I64:

@@ -32,8 +32,8 @@ PIXEL_SHARE = 0.5
 """Extents are widened by this share of the median middle extent, about a pixel's footprint in the captures measured."""
 CHROMA = 1.5
 """Steps of the colour differences over that of luma."""
-LAYERS = ((10_000, (0.1, 0.3)), (1_000, (0.25,)), (0, ()))
-"""(From this many Gaussians, shares of the layers but the last)."""
+LAYERS = ((100_000, (0.1, 0.3)), (1_000, (0.25,)), (0, ()))
+"""(From this many Gaussians, shares of the layers but the last). Two layers cost -0.3 to 1.1 % of a small file, three 0 to 2.4 %."""
 
 
 @dataclass(frozen=True)

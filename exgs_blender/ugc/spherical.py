@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..splats.gaussians import F32
+from .compiled import in_slices, kernels_for
 
 I32 = NDArray[np.int32]
 I8 = NDArray[np.int8]
@@ -55,7 +56,14 @@ def unit_rows(basis: I8) -> NDArray[np.float64]:
 
 def harmonics_from_components(components: NDArray[np.integer[Any]], basis: I8, step: float) -> F32:
     """[N, M] -> [N, 3 (K - 1)]."""
-    return components.astype(np.float32) @ (unit_rows(basis) * step).astype(np.float32)
+    rows = (unit_rows(basis) * step).astype(np.float32)
+    kernels = kernels_for(len(components)) if rows.size else None
+    if kernels is None:
+        return components.astype(np.float32) @ rows
+    result = np.empty((len(components), rows.shape[1]), np.float32)
+    columns = np.ascontiguousarray(components.T)
+    in_slices(lambda part: kernels.combine(columns[:, part], rows, result[part]), len(components))
+    return result
 
 
 def _importance(weight: F32 | None, count: int) -> F32:
@@ -68,17 +76,27 @@ def _importance(weight: F32 | None, count: int) -> F32:
 
 def _rounded(exact: F32, trade: float, importance: F32) -> I32:
     """Per component the integer of least squared error * importance + trade * bits, of the nearest, the next towards 0, and 0."""
-    nearest = np.rint(exact).astype(np.int32)
-    if trade <= 0:
-        return nearest
-    result = nearest.copy()
-    for column in range(exact.shape[1]):
-        value, start = exact[:, column], nearest[:, column]
-        low = int(start.min(initial=0))
-        candidates = (start, start - np.sign(start), np.zeros_like(start))
-        for _ in range(PASSES):
-            counts = np.bincount(result[:, column] - low, minlength=int(start.max(initial=0)) - low + 1) + 0.1
-            bits = (-trade * np.log2(counts / counts.sum())).astype(np.float32)
-            costs = np.stack([np.square(value - c) * importance + bits[c - low] for c in candidates])
-            result[:, column] = np.choose(costs.argmin(axis=0), candidates)
-    return result
+    columns = np.ascontiguousarray(exact.T)
+    result = np.rint(columns).astype(np.int32)
+    if trade > 0:
+        for value, rounded in zip(columns, result, strict=True):
+            held = np.flatnonzero(rounded)
+            if len(held):
+                rounded[held] = _cheapest(value[held], rounded[held], len(rounded) - len(held), trade, importance[held])
+    return result.T
+
+
+def _cheapest(value: F32, nearest: I32, zeros: int, trade: float, importance: F32) -> I32:
+    """As :func:`_rounded`, of the values of one component that do not round to 0; ``zeros`` others do."""
+    low = min(int(nearest.min()), 0)
+    chosen = nearest
+    for _ in range(PASSES):
+        counts = np.bincount(chosen - low, minlength=max(int(nearest.max()), 0) - low + 1) + 0.1
+        counts[-low] += zeros
+        bits = (-trade * np.log2(counts / counts.sum())).astype(np.float32)
+        chosen, best = nearest, np.square(value - nearest) * importance + bits[nearest - low]
+        for candidate in (nearest - np.sign(nearest), np.zeros_like(nearest)):
+            cost = np.square(value - candidate) * importance + bits[candidate - low]
+            chosen = np.where(cost < best, candidate, chosen)
+            best = np.minimum(cost, best)
+    return chosen

@@ -114,11 +114,12 @@ def test_quality_runs_through_the_named_steps() -> None:
 
 
 def test_layers_begin_with_what_covers_most() -> None:
-    quantised = quantise(random_gaussians(12_000, 1), EXTREME)
-    assert quantised.layers == (1200, 3600, 7200)
+    assert quantise(random_gaussians(100_000, 0), EXTREME).layers == (10_000, 30_000, 60_000)
+    quantised = quantise(random_gaussians(4800, 1), EXTREME)
+    assert quantised.layers == (1200, 3600)
     decoded = dequantise(quantised)
     cover = opacity_from_logit(decoded.opacities) * np.exp(decoded.scales.sum(axis=1) - decoded.scales.min(axis=1))
-    assert np.median(cover[:1200]) > np.median(cover[1200:4800]) > np.median(cover[4800:])
+    assert np.median(cover[:1200]) > np.median(cover[1200:])
     front = dequantise(select_layers(quantised, 1))
     for (name, whole), (_, part) in zip(decoded.arrays(), front.arrays(), strict=True):
         np.testing.assert_allclose(whole[:1200], part, atol=1e-6, err_msg=name)

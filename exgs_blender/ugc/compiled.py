@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiled loops where numba is; without it everything runs on numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+COMPILED_FROM = 50_000
+"""Gaussians from which on numba is worth its start."""
+THREADS = 4
+
+
+def kernels_for(count: int) -> Any:
+    """``decode_kernels`` where numba is and ``count`` Gaussians are worth it, else None."""
+    if count < COMPILED_FROM:
+        return None
+    try:
+        from . import decode_kernels
+    except ImportError:
+        return None
+    return decode_kernels
+
+
+def in_slices(work: Callable[[slice], None], count: int) -> None:
+    """Call ``work`` on slices of ``count`` elements, side by side; it must release the interpreter's lock."""
+    bounds = [i * count // THREADS for i in range(THREADS + 1)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, [slice(bounds[i], bounds[i + 1]) for i in range(THREADS)]))
