@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 
 from ..cameras import Cameras
@@ -14,6 +16,9 @@ from .frame import Backend, BackendChoice, Frame, RasterizeMode
 from .prepared import PreparedScene, prepare
 from .view import View, view_of
 
+NO_DEVICE = "no CUDA device"
+CUDA_DRIVERS = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
+"""The library that torch itself loads to find a device."""
 Render = Callable[[PreparedScene, View, RasterizeMode, "int | None"], Frame]
 
 
@@ -89,9 +94,20 @@ def gsplat_obstacle() -> str:
     for package in ("torch", "gsplat"):
         if importlib.util.find_spec(package) is None:
             return f"{package} not installed"
+    if not _cuda_driver():
+        return NO_DEVICE
     import torch
 
-    return "" if torch.cuda.is_available() else "no CUDA device"
+    return "" if torch.cuda.is_available() else NO_DEVICE
+
+
+def _cuda_driver() -> bool:
+    """Whether NVIDIA's driver loads. Without it torch has no device, and to ask torch takes seconds and 140 MB of memory."""
+    name = CUDA_DRIVERS.get(sys.platform)
+    try:
+        return name is not None and bool(ctypes.CDLL(name))
+    except OSError:
+        return False
 
 
 def _renderer(choice: BackendChoice) -> tuple[Render, Backend]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -184,6 +186,20 @@ def test_backend_says_what_and_why() -> None:
     assert frame.backend.name == "cpu"
     assert "asked for" in frame.backend.reason
     assert "1 thread" in frame.backend.reason
+
+
+def test_torch_is_left_alone_where_there_is_no_driver() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("gsplat")
+    code = """
+import sys
+from exgs_blender.render import rasterize
+rasterize.CUDA_DRIVERS = {}
+chosen = rasterize.choose_backend("auto")
+print(chosen.name, chosen.reason, "torch" in sys.modules, sep=", ")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "cpu, no CUDA device, False"
 
 
 def test_bad_requests_are_one_line_errors() -> None:
