@@ -85,10 +85,10 @@ def _chunk_ranges(header: Header, element: Element) -> NDArray[Any]:
     return chunks
 
 
-def _within(chunks: NDArray[Any], names: tuple[str, ...], unit: F32) -> F32:
-    """Map 0..1 [N, 3] to each chunk's range of these three properties."""
+def _within(chunks: NDArray[Any], names: tuple[str, ...], unit: F32, start: int) -> F32:
+    """Map 0..1 [N, 3] of the Gaussians from ``start`` on to each chunk's range of these three properties."""
     values = np.empty_like(unit)
-    owner = np.arange(len(unit)) // CHUNK
+    owner = (start + np.arange(len(unit))) // CHUNK
     for axis, name in enumerate(names):
         low, high = chunks[f"min_{name}"].astype(np.float32), chunks[f"max_{name}"].astype(np.float32)
         values[:, axis] = low[owner] * (1 - unit[:, axis]) + high[owner] * unit[:, axis]
@@ -101,11 +101,11 @@ def _decode_quats(words: U32) -> F32:
     return from_largest_and_rest(words >> np.uint32(30), small)
 
 
-def _decode_sh_rest(header: Header, count: int) -> F32:
-    """Bytes at the middle of 256 equal steps, except 0 and 255, which are the ends; channel-major."""
+def _sh_element(header: Header, count: int) -> tuple[Element | None, int]:
+    """(element "sh" or None, coefficients of each channel above degree 0)."""
     element = header.element("sh")
     if element is None:
-        return np.zeros((count, 0, 3), np.float32)
+        return None, 0
     rest, remainder = divmod(len(element.scalars), 3)
     names = [f"f_rest_{i}" for i in range(3 * rest)]
     if remainder or rest + 1 not in SH_COEFFICIENTS or set(element.scalars) != set(names):
@@ -115,14 +115,25 @@ def _decode_sh_rest(header: Header, count: int) -> F32:
     _element(header, "sh", tuple(names), "u1")
     if element.count != count:
         raise FileError(header.path, f"element 'sh' has {element.count} rows, expected {count} as element 'vertex'", DAMAGED)
+    return element, rest
+
+
+def _sh_levels() -> F32:
+    """Bytes at the middle of 256 equal steps, except 0 and 255, which are the ends."""
     levels = (np.arange(256, dtype=np.float32) + np.float32(0.5)) / 256
     levels[[0, 255]] = 0, 1
-    levels = (levels - np.float32(0.5)) * np.float32(SH_RANGE)
-    rows = _rows(header, element)
-    shN = np.empty((count, rest, 3), np.float32)
-    for i, name in enumerate(names):
-        shN[:, i % rest, i // rest] = levels[rows[name]]
-    return shN
+    return (levels - np.float32(0.5)) * np.float32(SH_RANGE)
+
+
+def _decode_piece(chunks: NDArray[Any], rows: NDArray[Any], start: int) -> tuple[F32, F32, F32, F32, F32]:
+    """(means, quats, scales, opacities, f_dc) of some rows of element "vertex"."""
+    means = _within(chunks, POSITION_RANGE, _fields(_words(rows, "packed_position"), (11, 10, 11)), start)
+    scales = _within(chunks, SCALE_RANGE, _fields(_words(rows, "packed_scale"), (11, 10, 11)), start)
+    colour = _fields(_words(rows, "packed_color"), (8, 8, 8, 8))
+    rgb = colour[:, :3]
+    if "min_r" in (chunks.dtype.names or ()):
+        rgb = _within(chunks, COLOUR_RANGE, rgb, start)
+    return means, _decode_quats(_words(rows, "packed_rotation")), scales, logit_from_opacity(colour[:, 3]), sh0_from_rgb(rgb)
 
 
 def read(path: Path, *, report: Report = silent) -> Gaussians:
@@ -141,28 +152,22 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     if chunk.count != -(-vertex.count // CHUNK):
         problem = f"element 'chunk' has {chunk.count} rows, expected {-(-vertex.count // CHUNK)} for {vertex.count} Gaussians"
         raise FileError(header.path, problem, DAMAGED)
-    rows, chunks = _rows(header, vertex), _chunk_ranges(header, chunk)
-    stage = "reading compressed PLY"
-    report(stage, 0.0)
-    means = _within(chunks, POSITION_RANGE, _fields(_words(rows, "packed_position"), (11, 10, 11)))
-    scales = _within(chunks, SCALE_RANGE, _fields(_words(rows, "packed_scale"), (11, 10, 11)))
-    check_scales(header.path, scales)
-    report(stage, 0.4)
-    colour = _fields(_words(rows, "packed_color"), (8, 8, 8, 8))
-    rgb = colour[:, :3]
     if "min_r" in chunk.scalars:
         _element(header, "chunk", tuple(f"{end}_{name}" for name in COLOUR_RANGE for end in ("min", "max")), "f4")
-        rgb = _within(chunks, COLOUR_RANGE, rgb)
-    report(stage, 0.6)
-    cloud = Gaussians(
-        means=means,
-        quats=_decode_quats(_words(rows, "packed_rotation")),
-        scales=scales,
-        opacities=logit_from_opacity(colour[:, 3]),
-        sh0=sh0_from_rgb(rgb).reshape(-1, 1, 3),
-        shN=_decode_sh_rest(header, vertex.count),
-    )
-    report(stage, 1.0)
+    rows, chunks = _rows(header, vertex), _chunk_ranges(header, chunk)
+    sh, rest = _sh_element(header, vertex.count)
+    sh_rows, levels = (_rows(header, sh) if sh else None), _sh_levels()
+    count = vertex.count
+    cloud = Gaussians(*(np.empty((count, *shape), np.float32) for shape in ((3,), (4,), (3,), (), (1, 3), (rest, 3))))
+    for start in range(0, count, PIECE):
+        report("reading compressed PLY", start / count)
+        part = slice(start, min(start + PIECE, count))
+        decoded = _decode_piece(chunks, rows[part], start)
+        cloud.means[part], cloud.quats[part], cloud.scales[part], cloud.opacities[part], cloud.sh0[part, 0] = decoded
+        for i in range(3 * rest if sh_rows is not None else 0):  # channel-major
+            cloud.shN[part, i % rest, i // rest] = levels[sh_rows[f"f_rest_{i}"][part]]  # type: ignore[index]
+    check_scales(header.path, cloud.scales)
+    report("reading compressed PLY", 1.0)
     return cloud
 
 

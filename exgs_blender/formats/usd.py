@@ -37,6 +37,7 @@ from .registry import Format
 RDF_FROM_RUB = (1, -1, -1)
 Y_UP_FROM_Z_UP = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
 EXTENT_SIGMAS = 3
+CHUNK = 1 << 16
 PATIENCE_SECONDS, BYTES_PER_SECOND = 20, 5e6
 """How long OpenUSD may take over a file; most do 100 MB a second."""
 DAMAGED = "The file is damaged; export the capture again"
@@ -159,10 +160,15 @@ def _attributes(gaussians: Gaussians, pxr: Any) -> list[tuple[str, Any, Any]]:
     flips = np.array(RDF_FROM_RUB, np.float32)
 
     def sh() -> Any:
-        values = np.empty((len(gaussians), gaussians.shN.shape[1] + 1, 3), np.float32)
-        values[:, :1] = gaussians.sh0
-        np.multiply(gaussians.shN, sh_signs(gaussians.sh_degree, RDF_FROM_RUB)[:, None], out=values[:, 1:])
-        return vt.Vec3fArray.FromNumpy(values.reshape(-1, 3))
+        rest = gaussians.shN.shape[1]
+        values = vt.Vec3fArray(len(gaussians) * (rest + 1))
+        signs = sh_signs(gaussians.sh_degree, RDF_FROM_RUB)[:, None]
+        for start in range(0, len(gaussians), CHUNK):
+            piece = gaussians.select(slice(start, start + CHUNK))
+            rows = np.concatenate([piece.sh0, piece.shN * signs], axis=1).reshape(-1, 3)
+            at = start * (rest + 1)
+            values[at : at + len(rows)] = vt.Vec3fArray.FromNumpy(rows)
+        return values
 
     def quats() -> Any:
         return vt.QuatfArray.FromNumpy((unit_quats(gaussians.quats) * quat_signs(RDF_FROM_RUB))[:, [1, 2, 3, 0]])

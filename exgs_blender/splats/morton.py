@@ -43,4 +43,4 @@ def morton_codes(means: NDArray[np.floating[Any]]) -> NDArray[np.uint64]:
 
 def morton_order(means: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """[N, 3] -> [N] indices that sort the points along the Z curve (stable)."""
-    return np.argsort(morton_codes(means), kind="stable").astype(np.int64)
+    return np.argsort(morton_codes(means), kind="stable").astype(np.int64, copy=False)
