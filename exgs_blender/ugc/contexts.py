@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import ExgsError
 from .rans import SCALE_BITS, Decoder, codes_from_counts, frequencies_from_codes
+from .smoothing import smoothed
 
 I64 = NDArray[np.int64]
 U16 = NDArray[np.uint16]
@@ -29,7 +30,7 @@ MAX_CHANNELS = 127
 CLASS_COUNTS = (3, 6, 12)
 MAX_CLASSES, MAX_ROWS = 32, 4096
 """Of a source; of all channels together (a row takes 24 KiB to decode with)."""
-TABLE_ENTRY_BITS = 6.5
+TABLE_ENTRY_BITS = 4.5
 """What a table entry costs about; keeps the choice of contexts honest for small clouds."""
 
 
@@ -156,7 +157,7 @@ def split(values: NDArray[np.integer[Any]], with_zero: bool) -> tuple[U16, Model
 
 def with_tables(model: Model, counts: I64) -> Model:
     """The model with tables for these counts [rows, alphabet]."""
-    return Model(model.low, model.plain_bits, model.alphabet, model.first, model.second, codes_from_counts(counts))
+    return Model(model.low, model.plain_bits, model.alphabet, model.first, model.second, codes_from_counts(smoothed(counts)))
 
 
 def quantile_limits(counts: I64, classes: int) -> tuple[int, ...]:

@@ -36,9 +36,9 @@ def _weights() -> I64:
     return np.floor(256.0 * 2.0 ** ((np.arange(MAX_CODE + 1) - 1) / CODES_PER_OCTAVE)).astype(np.int64) * (np.arange(MAX_CODE + 1) > 0)
 
 
-def codes_from_counts(counts: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-    """[rows, alphabet] occurrences -> table codes, four an octave; an empty row gets its first symbol."""
-    counts = counts.copy()
+def codes_from_counts(counts: NDArray[Any]) -> NDArray[np.uint8]:
+    """[rows, alphabet] occurrences (whole or not) -> table codes, four an octave; an empty row gets its first symbol."""
+    counts = counts.astype(np.float64)
     counts[counts.sum(axis=1) == 0, 0] = 1
     share = counts / counts.sum(axis=1, keepdims=True) * TOTAL
     code = np.rint(CODES_PER_OCTAVE * np.log2(np.maximum(share, 1.0))).astype(np.int64) + 1

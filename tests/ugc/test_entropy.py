@@ -20,6 +20,7 @@ from exgs_blender.ugc.rans import (
     encode_stream,
     frequencies_from_codes,
 )
+from exgs_blender.ugc.smoothing import smoothed
 
 I64 = NDArray[np.int64]
 
@@ -75,6 +76,21 @@ def test_tables_are_whole(rows: int, alphabet: int, seed: int) -> None:
     assert (frequencies.sum(axis=1) == TOTAL).all()
     assert (frequencies[counts > 0] > 0).all()
     assert (frequencies[(counts == 0) & (counts.sum(axis=1, keepdims=True) > 0)] == 0).all()
+
+
+def test_smoothing_joins_noise_and_keeps_steps() -> None:
+    rng = np.random.default_rng(7)
+    step = np.repeat([400.0, 40.0], 10)
+    for row in smoothed(rng.poisson(step, (20, 20))):
+        assert len(np.unique(row[:10])) < 6
+        assert row[:10].min() > 3 * row[10:].max()
+        assert row.sum() == pytest.approx(step.sum(), rel=0.1)
+    counts = np.array([[0, 0, 0, 9, 8, 0, 0], [0, 0, 0, 0, 0, 0, 0], [5000, 1, 5000, 0, 0, 0, 0]])
+    rounded = smoothed(counts)
+    np.testing.assert_allclose(rounded.sum(axis=1), counts.sum(axis=1))
+    np.testing.assert_allclose(rounded[0, 3:5], 8.5)
+    assert rounded[0, 0] == 0
+    np.testing.assert_array_equal(rounded[2, :3], counts[2, :3])
 
 
 def test_impossible_tables() -> None:
