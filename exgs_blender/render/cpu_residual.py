@@ -20,13 +20,12 @@ W_RED, W_GREEN, W_BLUE, W_A, G, G_U, G_V, G_UU, G_UV, G_VV, E, E_U, E_V, E_UU, E
 """Sums over a splat's pixels: w r for each colour of the residual r; w times the pixel's alpha; g = r . j and its moments in the
 whitened pixel (u, v); e = |j|^2 and its moments; w^2."""
 
-LIVE_PLANES, PLANES = 4, 9
-"""A row of pixels: T, B (red, green, blue), then what stays: residual (red, green, blue, alpha), transmittance at the end."""
-ROW = PLANES * TILE_WIDTH
-SUMS = ROW * TILE_HEIGHT
-HERE = SUMS + PULLS * TILE_WIDTH
-"""A copy of the row at hand: the hot loop becomes vector code only if all it touches lies at constant places."""
-FETCHED = HERE + ROW
+PLANES = 9
+"""A row of pixels: T, B (red, green, blue), residual (red, green, blue, alpha), transmittance at the end; then what the splat at
+hand has summed up above it, as in ``cpu_blend``."""
+KEPT = PLANES * TILE_WIDTH
+ROW = (PLANES + PULLS) * TILE_WIDTH
+FETCHED = ROW * (TILE_HEIGHT + 1)
 BUFFER = FETCHED + BATCH * SPLAT_WIDTH
 TW = TILE_WIDTH
 
@@ -34,57 +33,55 @@ TW = TILE_WIDTH
 @njit(fastmath=FAST, inline="always", **JIT)
 def _pull_row(tile, base, u, ux, v, q, red, green, blue):  # type: ignore[no-untyped-def]
     """One splat in one row of pixels."""
-    for k in range(U(ROW)):
-        tile[U(HERE) + k] = tile[base + k]
     for k in range(U(TW)):
         s = u + ux * np.float32(k)
         p = q - s * s
         alpha = min(_exp256(p), ALPHA_MAX)
         alpha = alpha if p >= LOG_ALPHA_MIN else ZERO
-        before = tile[k + U(HERE)]
+        before = tile[base + k]
         after = before - before * alpha
         going_on = after > STOP
         alpha = alpha if going_on else ZERO
         weight = before * alpha
-        tile[k + U(HERE)] = after if going_on else -abs(before)
+        tile[base + k] = after if going_on else -abs(before)
         odds = alpha / (ONE - alpha)
-        behind_red = tile[k + U(HERE + TW)] - weight * red
-        behind_green = tile[k + U(HERE + 2 * TW)] - weight * green
-        behind_blue = tile[k + U(HERE + 3 * TW)] - weight * blue
-        tile[k + U(HERE + TW)] = behind_red
-        tile[k + U(HERE + 2 * TW)] = behind_green
-        tile[k + U(HERE + 3 * TW)] = behind_blue
-        r_red = tile[k + U(HERE + 4 * TW)]
-        r_green = tile[k + U(HERE + 5 * TW)]
-        r_blue = tile[k + U(HERE + 6 * TW)]
-        last = tile[k + U(HERE + 8 * TW)]
+        behind_red = tile[base + k + U(TW)] - weight * red
+        behind_green = tile[base + k + U(2 * TW)] - weight * green
+        behind_blue = tile[base + k + U(3 * TW)] - weight * blue
+        tile[base + k + U(TW)] = behind_red
+        tile[base + k + U(2 * TW)] = behind_green
+        tile[base + k + U(3 * TW)] = behind_blue
+        r_red = tile[base + k + U(4 * TW)]
+        r_green = tile[base + k + U(5 * TW)]
+        r_blue = tile[base + k + U(6 * TW)]
+        last = tile[base + k + U(8 * TW)]
         j_red = weight * red - odds * behind_red
         j_green = weight * green - odds * behind_green
         j_blue = weight * blue - odds * behind_blue
         j_alpha = odds * last
-        g = r_red * j_red + r_green * j_green + r_blue * j_blue + tile[k + U(HERE + 7 * TW)] * j_alpha
+        g = r_red * j_red + r_green * j_green + r_blue * j_blue + tile[base + k + U(7 * TW)] * j_alpha
         e = j_red * j_red + j_green * j_green + j_blue * j_blue + j_alpha * j_alpha
+        above = base + k + U(KEPT)
+        below = above + U(ROW)
         gs = g * s
         es = e * s
-        tile[k + U(SUMS + W_RED * TW)] += weight * r_red
-        tile[k + U(SUMS + W_GREEN * TW)] += weight * r_green
-        tile[k + U(SUMS + W_BLUE * TW)] += weight * r_blue
-        tile[k + U(SUMS + W_A * TW)] += weight * (ONE - last)
-        tile[k + U(SUMS + G * TW)] += g
-        tile[k + U(SUMS + G_U * TW)] += gs
-        tile[k + U(SUMS + G_V * TW)] += g * v
-        tile[k + U(SUMS + G_UU * TW)] += gs * s
-        tile[k + U(SUMS + G_UV * TW)] += gs * v
-        tile[k + U(SUMS + G_VV * TW)] += g * (v * v)
-        tile[k + U(SUMS + E * TW)] += e
-        tile[k + U(SUMS + E_U * TW)] += es
-        tile[k + U(SUMS + E_V * TW)] += e * v
-        tile[k + U(SUMS + E_UU * TW)] += es * s
-        tile[k + U(SUMS + E_UV * TW)] += es * v
-        tile[k + U(SUMS + E_VV * TW)] += e * (v * v)
-        tile[k + U(SUMS + W_W * TW)] += weight * weight
-    for k in range(U(LIVE_PLANES * TW)):
-        tile[base + k] = tile[U(HERE) + k]
+        tile[below + U(W_RED * TW)] = tile[above + U(W_RED * TW)] + weight * r_red
+        tile[below + U(W_GREEN * TW)] = tile[above + U(W_GREEN * TW)] + weight * r_green
+        tile[below + U(W_BLUE * TW)] = tile[above + U(W_BLUE * TW)] + weight * r_blue
+        tile[below + U(W_A * TW)] = tile[above + U(W_A * TW)] + weight * (ONE - last)
+        tile[below + U(G * TW)] = tile[above + U(G * TW)] + g
+        tile[below + U(G_U * TW)] = tile[above + U(G_U * TW)] + gs
+        tile[below + U(G_V * TW)] = tile[above + U(G_V * TW)] + g * v
+        tile[below + U(G_UU * TW)] = tile[above + U(G_UU * TW)] + gs * s
+        tile[below + U(G_UV * TW)] = tile[above + U(G_UV * TW)] + gs * v
+        tile[below + U(G_VV * TW)] = tile[above + U(G_VV * TW)] + g * (v * v)
+        tile[below + U(E * TW)] = tile[above + U(E * TW)] + e
+        tile[below + U(E_U * TW)] = tile[above + U(E_U * TW)] + es
+        tile[below + U(E_V * TW)] = tile[above + U(E_V * TW)] + e * v
+        tile[below + U(E_UU * TW)] = tile[above + U(E_UU * TW)] + es * s
+        tile[below + U(E_UV * TW)] = tile[above + U(E_UV * TW)] + es * v
+        tile[below + U(E_VV * TW)] = tile[above + U(E_VV * TW)] + e * (v * v)
+        tile[below + U(W_W * TW)] = tile[above + U(W_W * TW)] + weight * weight
 
 
 @njit(fastmath=FAST, inline="always", **JIT)
@@ -119,6 +116,16 @@ def _fill_tile(tile, left, top, rgb, alpha, residual):  # type: ignore[no-untype
                 tile[at + 8 * TW] = ONE - alpha[top + row, left + k]
 
 
+@njit(fastmath=FAST | {"reassoc"}, **JIT)
+def _take_sums(tile, base, sums, pair):  # type: ignore[no-untyped-def]
+    """Add up the columns that a splat left below its last row. Not inlined by numba: they may be added in any order."""
+    for value in range(U(PULLS)):
+        total = ZERO
+        for k in range(base + value * U(TW), base + value * U(TW) + U(TW)):
+            total += tile[k]
+        sums[pair, value] = total
+
+
 @njit(parallel=True, fastmath=FAST, **JIT)
 def pull(splats, offsets, pairs, tiles_x, tile_range, rgb, alpha, residual, sums):  # type: ignore[no-untyped-def]
     """Fill ``sums`` [P, 17], zero before, for the pairs of the tiles in range, from a finished image and its residual [H, W, 4]."""
@@ -136,14 +143,13 @@ def pull(splats, offsets, pairs, tiles_x, tile_range, rgb, alpha, residual, sums
             for j in range(size):
                 first = (pairs[start + j] >> U(8)) & U(255)
                 last = min(end, pairs[start + j] & U(255))
+                if first >= last:
+                    continue
+                for k in range(first * U(ROW) + U(KEPT), (first + U(1)) * U(ROW)):
+                    tile[k] = ZERO
                 _pull_splat(tile, U(FETCHED) + j * U(SPLAT_WIDTH), x0, y0, first, last)
                 pair = start + j - U(offsets[tile_range[0]])
-                for value in range(U(PULLS)):
-                    total = ZERO
-                    for k in range(U(SUMS) + value * U(TW), U(SUMS) + value * U(TW) + U(TW)):
-                        total += tile[k]
-                        tile[k] = ZERO
-                    sums[pair, value] = total
+                _take_sums(tile, last * U(ROW) + U(KEPT), sums, pair)
 
 
 @njit(**JIT)
