@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 COMPILED_FROM = 50_000
-"""Gaussians from which on numba is worth its start."""
+"""Gaussians from which on numba and threads are worth their start."""
 THREADS = 4
 
 
@@ -24,7 +24,10 @@ def kernels_for(count: int) -> Any:
 
 
 def in_slices(work: Callable[[slice], None], count: int) -> None:
-    """Call ``work`` on slices of ``count`` elements, side by side; it must release the interpreter's lock."""
+    """Call ``work`` on slices of ``count`` elements; large ones side by side (numpy works outside the interpreter's lock)."""
+    if count < COMPILED_FROM:
+        work(slice(0, count))
+        return
     bounds = [i * count // THREADS for i in range(THREADS + 1)]
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, [slice(bounds[i], bounds[i + 1]) for i in range(THREADS)]))

@@ -18,6 +18,7 @@ from ..errors import ExgsError
 from ..splats import Gaussians
 from ..splats.activation import SH_C0, logit_from_opacity, opacity_from_logit
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from .compiled import in_slices
 from .grid import MAX_REFINEMENT, Grid, codes_from_cells, grid_for
 from .rotations import canonical_rotations, quats_from_rodrigues, rotation_steps
 from .spherical import components_of, harmonics_from_components
@@ -151,21 +152,33 @@ def requantise(quantised: Quantised, gaussians: Gaussians, weight: F32 | None = 
 
 def dequantise(quantised: Quantised) -> Gaussians:
     """The cloud that a reader gets. The same wherever the integers are the same, to float32 rounding."""
-    steps, q = quantised.steps, quantised
-    cuts = q.grid.cuts(q.scales)
-    vector_steps = rotation_steps(q.scales, steps.scale, q.pixel, steps.rotation)
+    count, rest = len(quantised), SH_COEFFICIENTS[quantised.sh_degree] - 1
+    shapes = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": (1, 3), "shN": (rest, 3)}
+    fields = {name: np.empty((count, *shape), np.float32) for name, shape in shapes.items()}
+
+    def work(part: slice) -> None:
+        for name, values in _values(quantised, part).items():
+            fields[name][part] = values
+
+    in_slices(work, count)
+    return Gaussians(**fields)
+
+
+def _values(q: Quantised, part: slice) -> dict[str, F32]:
+    """The fields of ``Gaussians`` for some of them."""
+    steps, scales = q.steps, q.scales[part]
+    cuts = q.grid.cuts(scales)
     half_step = 0.5 / steps.opacity_levels
     opacity = np.clip(np.arange(steps.opacity_levels + 1) / steps.opacity_levels, half_step / 2, 1 - half_step / 2)
     logits = logit_from_opacity(opacity.astype(np.float32))
-    rest = SH_COEFFICIENTS[q.sh_degree] - 1
-    return Gaussians(
-        means=q.grid.world_from_places((q.cells << cuts[:, None]) | q.offsets, cuts),
-        quats=quats_from_rodrigues(q.rotations * vector_steps),
-        scales=q.scales * np.float32(steps.scale),
-        opacities=logits[np.clip(q.opacities, 0, steps.opacity_levels)],
-        sh0=_sh0_from_ycocg(q.colours, steps.colour)[:, None],
-        shN=harmonics_from_components(q.sh, q.basis, steps.sh).reshape(len(q), rest, 3),
-    )
+    return {
+        "means": q.grid.world_from_places((q.cells[part] << cuts[:, None]) | q.offsets[part], cuts),
+        "quats": quats_from_rodrigues(q.rotations[part] * rotation_steps(scales, steps.scale, q.pixel, steps.rotation)),
+        "scales": scales * np.float32(steps.scale),
+        "opacities": logits[np.clip(q.opacities[part], 0, steps.opacity_levels)],
+        "sh0": _sh0_from_ycocg(q.colours[part], steps.colour)[:, None],
+        "shN": harmonics_from_components(q.sh[part], q.basis, steps.sh).reshape(len(scales), SH_COEFFICIENTS[q.sh_degree] - 1, 3),
+    }
 
 
 def select_layers(quantised: Quantised, count: int) -> Quantised:

@@ -101,9 +101,9 @@ class Search:
     def of(frequencies: I64) -> Search:
         """From frequencies [rows, alphabet]."""
         ends = np.pad(np.cumsum(frequencies, axis=1), ((0, 0), (1, 0))).astype(np.uint16)
-        slots = np.arange(0, TOTAL, TOTAL >> SEARCH_BITS)
-        first = np.concatenate([np.searchsorted(row, slots, side="right") - 1 for row in ends])
-        return Search(first.astype(np.uint16), ends.ravel())
+        symbols = np.tile(np.arange(frequencies.shape[1], dtype=np.uint16), len(frequencies))
+        first = np.repeat(symbols, frequencies.ravel())[:: TOTAL >> SEARCH_BITS]
+        return Search(first.copy(), ends.ravel())
 
 
 def lanes_for(count: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..splats.gaussians import F32
-from .compiled import in_slices, kernels_for
+from .compiled import kernels_for
 
 I32 = NDArray[np.int32]
 I8 = NDArray[np.int8]
@@ -61,8 +61,7 @@ def harmonics_from_components(components: NDArray[np.integer[Any]], basis: I8, s
     if kernels is None:
         return components.astype(np.float32) @ rows
     result = np.empty((len(components), rows.shape[1]), np.float32)
-    columns = np.ascontiguousarray(components.T)
-    in_slices(lambda part: kernels.combine(columns[:, part], rows, result[part]), len(components))
+    kernels.combine(components.T, rows, result)
     return result
 
 
