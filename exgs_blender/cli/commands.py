@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExgsError
-from ..formats import formats
+from ..formats import readable_suffixes, writable_suffixes
 from ..worker.protocol import BESIDE
 from .terminal import Terminal, megabytes
 
@@ -26,10 +26,8 @@ class Command:
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
-    readable = ", ".join(sorted({s for f in formats() for s in f.suffixes}))
-    writable = ", ".join(sorted({s for f in formats() if f.write for s in f.suffixes}))
-    parser.add_argument("source", metavar="IN", help=f"one of {readable}")
-    parser.add_argument("target", metavar="OUT", help=f"one of {writable}")
+    parser.add_argument("source", metavar="IN", help=f"one of {', '.join(readable_suffixes())}")
+    parser.add_argument("target", metavar="OUT", help=f"one of {', '.join(writable_suffixes())}")
     parser.add_argument("--sh-degree", type=int, choices=range(5), default=None, help="drop the SH bands above it (default: keep all)")
     parser.add_argument("--lod", type=_level, default=None, metavar="LEVEL", help="level of a streamed SOG capture, 0 the finest")
     parser.add_argument("--spz-version", type=int, choices=range(1, 5), default=None, help="for a target in SPZ (default 3)")
@@ -61,10 +59,16 @@ def _info(options: argparse.Namespace, terminal: Terminal) -> None:
 def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help="a capture")
     parser.add_argument("target", metavar="OUT.exgs", help="the compressed asset")
-    parser.add_argument("--ratio", type=_ratio, default=100.0, help="how many times smaller than the capture's PLY (default 100)")
+    goal = parser.add_mutually_exclusive_group()
+    goal.add_argument("--ratio", type=_ratio, default=0.0, help="how many times smaller than the capture's PLY (default 100)")
+    goal.add_argument("--size", type=_bytes, default=0, metavar="3MB", help="size of the file")
+    goal.add_argument("--psnr", type=_decibels, default=0.0, metavar="DB", help="quality that views set aside for this must show")
+    goal.add_argument("--preset", choices=("near-lossless", "balanced", "extreme"), default="", help="every splat; ratio 100; ratio 1000")
     parser.add_argument("--cameras", default="", metavar="FILE", help="views that matter: cameras.json, transforms.json, or ours")
     parser.add_argument("--views", type=_positive, default=0, help="how many views to score (default 24, or up to 96 of a file)")
     parser.add_argument("--shot", action="store_true", help="every view of the file must look good: leave none out to judge by")
+    everywhere = "share of the attention, 0 to 1, for views from all around beside those of the file"
+    parser.add_argument("--everywhere", type=_fraction, default=0.0, metavar="SHARE", help=everywhere)
     parser.add_argument("--method", choices=("merge", "exgs"), default="merge", help="ours (default), or the paper's chain")
     report = parser.add_mutually_exclusive_group()
     report.add_argument("--report", default=BESIDE, metavar="PAGE.html", help="the quality report (default: OUT.exgs.report.html)")
@@ -72,9 +76,9 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
-    from ..worker import jobs
+    from ..worker.compression import compress
 
-    result = jobs.compress(
+    result = compress(
         options.source,
         options.target,
         options.ratio,
@@ -83,6 +87,10 @@ def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
         options.views,
         hold_out=not options.shot,
         page=options.report,
+        size=options.size,
+        psnr=options.psnr,
+        preset=options.preset,
+        everywhere=options.everywhere,
         report=terminal.report,
     )
     terminal.result(result, compression_lines(result))
@@ -215,6 +223,27 @@ def _ratio(text: str) -> float:
     value = float(text)
     if not value >= 1:
         raise argparse.ArgumentTypeError("the ratio must be 1 or more")
+    return value
+
+
+def _bytes(text: str) -> int:
+    """A whole number of bytes, or a number of kB, MB (a thousand, a million bytes), KiB or MiB."""
+    units = {"kib": 1 << 10, "mib": 1 << 20, "kb": 1000, "mb": 1_000_000, "b": 1, "": 1}
+    number = text.strip().lower().rstrip("kmib")
+    unit = text.strip().lower()[len(number) :]
+    try:
+        size = round(float(number) * units[unit])
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write it like 3MB or 750kB") from None
+    if size < 1:
+        raise argparse.ArgumentTypeError("the size must be more than nothing")
+    return size
+
+
+def _decibels(text: str) -> float:
+    value = float(text)
+    if not 10 <= value <= 60:
+        raise argparse.ArgumentTypeError("the PSNR must be between 10 and 60 dB")
     return value
 
 

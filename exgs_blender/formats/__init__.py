@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Splat files in and out: one module per format, found by the registry."""
 
-from .registry import Format, format_of, formats, read, write, writer_for
+from .registry import Format, format_of, formats, read, readable_suffixes, writable_suffixes, write, writer_for
 
-__all__ = ["Format", "format_of", "formats", "read", "write", "writer_for"]
+__all__ = ["Format", "format_of", "formats", "read", "readable_suffixes", "writable_suffixes", "write", "writer_for"]

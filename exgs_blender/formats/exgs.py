@@ -62,4 +62,13 @@ def _write(path: Path, gaussians: Gaussians, *, report: Report = silent) -> None
     report("write exgs", 1.0)
 
 
-FORMAT = Format(name="exgs", title="ExGS compressed asset", suffixes=(".exgs",), sniff=_sniff, read=_read, write=_write, priority=10)
+FORMAT = Format(
+    name="exgs",
+    title="ExGS compressed asset",
+    suffixes=(".exgs",),
+    sniff=_sniff,
+    read=_read,
+    write=_write,
+    priority=10,
+    conventions="as in the PLY; quantised and coded, each Gaussian's own axes renamed",
+)

@@ -273,10 +273,11 @@ FORMAT = Format(
     name="gltf",
     title="glTF (KHR_gaussian_splatting)",
     suffixes=(".glb",),
+    read_suffixes=(".gltf",),
     sniff=_sniff,
     read=read,
     write=write,
-    variants=".glb and .gltf; also drafts with logarithmic scales",
+    variants="KHR_gaussian_splatting, also its drafts with logarithmic scales",
     conventions="left-up-forward axes, turned; standard deviations and opacity linear; xyzw",
     max_sh_degree=MAX_SH_DEGREE,
 )

@@ -137,28 +137,28 @@ def write(path: Path, gaussians: Gaussians, *, report: Report = silent) -> None:
     Raises:
         FileError: the file cannot be written.
     """
+    count, rest = len(gaussians), gaussians.shN.shape[1]
     names = property_names(gaussians.sh_degree)
-    header = "\n".join(
-        [
-            "ply",
-            "format binary_little_endian 1.0",
-            f"element vertex {len(gaussians)}",
-            *(f"property float {n}" for n in names),
-            "end_header\n",
-        ]
-    )
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
+    header = "\n".join([*lines, *(f"property float {name}" for name in names), "end_header", ""])
     rows = max(1, CHUNK_BYTES // (4 * len(names)))
+    buffer = np.zeros((min(rows, count), len(names)), "<f4")
+    at = {name: column for column, name in enumerate(names)}
     report("writing PLY", 0.0)
     with atomic_path(path) as part, part.open("wb") as file:
         file.write(header.encode("ascii"))
-        for start in range(0, len(gaussians), rows):
-            piece = gaussians.select(slice(start, start + rows))
-            count = len(piece)
-            rest = piece.shN.transpose(0, 2, 1).reshape(count, 3 * piece.shN.shape[1])
-            normals = np.zeros((count, 3), np.float32)
-            parts = [piece.means, normals, piece.sh0[:, 0], rest, piece.opacities[:, None], piece.scales, piece.quats]
-            file.write(np.concatenate(parts, axis=1).astype("<f4", copy=False).tobytes())
-            report("writing PLY", (start + count) / len(gaussians))
+        for start in range(0, count, rows):
+            some = slice(start, min(start + rows, count))
+            piece = buffer[: some.stop - start]
+            for first, values in (("x", gaussians.means), ("scale_0", gaussians.scales), ("rot_0", gaussians.quats)):
+                piece[:, at[first] : at[first] + values.shape[1]] = values[some]
+            piece[:, at["f_dc_0"] : at["f_dc_0"] + 3] = gaussians.sh0[some, 0]
+            piece[:, at["opacity"]] = gaussians.opacities[some]
+            for channel in range(3 if rest else 0):
+                column = at["f_rest_0"] + channel * rest
+                piece[:, column : column + rest] = gaussians.shN[some, :, channel]
+            file.write(piece.data)
+            report("writing PLY", some.stop / count)
 
 
 def _sniff(path: Path, head: bytes) -> bool:

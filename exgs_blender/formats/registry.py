@@ -43,6 +43,7 @@ class Format:
         sniff: whether ``(path, head)`` is this format; ``head`` is the first 4096 bytes, empty for a folder.
         read: path -> Gaussians; raises FileError with file, field, expectation.
         write: atomic; None where the format is read-only.
+        read_suffixes: of files that are only read, e.g. (".usdz",).
         priority: formats with a higher one are asked first (a special case of another format).
         variants: which versions and dialects are read, for the README's table.
         conventions: the file's axes, units and quaternion order where they differ from ``Gaussians``, for the same table.
@@ -58,6 +59,7 @@ class Format:
     read: Reader
     write: Writer | None = None
     priority: int = 0
+    read_suffixes: tuple[str, ...] = ()
     variants: str = ""
     conventions: str = ""
     max_sh_degree: int = MAX_SH_DEGREE
@@ -76,6 +78,16 @@ def formats() -> tuple[Format, ...]:
         if isinstance(declared, Format):
             found.append(declared)
     return tuple(sorted(found, key=lambda f: (-f.priority, f.name)))
+
+
+def readable_suffixes() -> list[str]:
+    """Of all files that can be read."""
+    return sorted({s for f in formats() for s in (*f.suffixes, *f.read_suffixes)})
+
+
+def writable_suffixes() -> list[str]:
+    """Of all files that can be written."""
+    return sorted({s for f in formats() if f.write for s in f.suffixes})
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
@@ -100,7 +112,7 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     for candidate in formats():
         if candidate.sniff(path, head):
             return candidate
-    known = ", ".join(sorted({s for f in formats() for s in f.suffixes}))
+    known = ", ".join(readable_suffixes())
     raise FileError(path, "not a splat file that ExGS knows", f"Expected one of {known}")
 
 
@@ -141,8 +153,7 @@ def writer_for(path: str | os.PathLike[str], **options: Any) -> Format:
     name = Path(path).name.lower()
     matches = [(len(s), f) for f in formats() if f.write for s in f.suffixes if name.endswith(s)]
     if not matches:
-        known = ", ".join(sorted({s for f in formats() if f.write for s in f.suffixes}))
-        raise ExgsError(f"{path}: no format with this suffix can be written; use one of {known}")
+        raise ExgsError(f"{path}: no format with this suffix can be written; use one of {', '.join(writable_suffixes())}")
     chosen = max(matches, key=lambda match: match[0])[1]
     _check_options(Path(path), chosen, options, chosen.write_options)
     return chosen

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -228,17 +229,25 @@ def write(path: Path, gaussians: Gaussians, *, report: Report = silent) -> None:
 def _sniff(path: Path, head: bytes) -> bool:
     if head.startswith((b"PXR-USDC", b"#usda 1.")):
         return True
-    return head.startswith(b"PK\x03\x04") and path.suffix.lower() == ".usdz"
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as package:
+            names = package.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return path.suffix.lower() == ".usdz"  # let the reader say what is wrong with it
+    return bool(names) and names[0].lower().endswith((".usd", ".usda", ".usdc"))  # the first one is the stage
 
 
 FORMAT = Format(
     name="usd",
     title="OpenUSD (ParticleField3DGaussianSplat)",
     suffixes=(".usdc", ".usda", ".usd"),
+    read_suffixes=(".usdz",),
     sniff=_sniff,
     read=read,
     write=write,
     priority=5,
-    variants=".usd, .usda, .usdc, .usdz (needs `usd-core`)",
+    variants="binary, text and packages; needs `usd-core` (the extra `usd`)",
     conventions="right-up-back axes (Y or Z up), turned; metres; standard deviations and opacity linear; wxyz",
 )

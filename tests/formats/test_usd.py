@@ -58,6 +58,17 @@ def test_round_trip(tmp_path: Path, suffix: str, degree: int) -> None:
 
 
 @needs_usd
+def test_package(tmp_path: Path) -> None:
+    from pxr import Sdf, UsdUtils
+
+    cloud = random_gaussians(20, 1)
+    formats.write(tmp_path / "cloud.usdc", cloud)
+    assert UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(tmp_path / "cloud.usdc")), str(tmp_path / "cloud.usdz"))
+    assert formats.format_of(tmp_path / "cloud.usdz").name == "usd"
+    assert_within(cloud, formats.read(tmp_path / "cloud.usdz"), **EXACT)
+
+
+@needs_usd
 def test_written_prim_follows_the_schema(tmp_path: Path) -> None:
     """Read with the schema's own class, where this OpenUSD has it."""
     if not hasattr(UsdVol, "ParticleField3DGaussianSplat"):

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast the formats are read and written, what their quantisation costs, and how much memory converting takes.
+
+    python benchmarks/formats.py speed  [--counts 1000000,5000000]   seconds, beside plyfile, gsply and splat-transform
+    python benchmarks/formats.py errors                              error of each field after a round trip of a real capture
+    python benchmarks/formats.py sog    [--count 20000]              size, PSNR and clustering time beside splat-transform
+    python benchmarks/formats.py memory [--counts 2000000]           peak memory of a conversion over the arrays' size
+
+Times are the smallest of the repeats, of a file in the page cache. splat-transform is a program: the time of reading a PLY and
+writing nothing ("null") is taken off its writing times, the time of its start (reading one Gaussian) off its reading times.
+--record writes benchmarks/results/formats.json and .md, otherwise benchmarks/out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from exgs_blender import formats  # noqa: E402
+from exgs_blender.splats import Gaussians  # noqa: E402
+from tests.clouds import random_gaussians  # noqa: E402
+
+NODE = HERE.parent / ".venv-node" / "node_modules" / ".bin" / "splat-transform"
+DATA = Path(os.environ.get("EXGS_DATA", HERE.parents[1] / "shared" / "data"))
+DEGREE = 3
+FILES: dict[str, tuple[str, dict[str, Any]]] = {
+    "PLY": ("a.ply", {}),
+    "compressed PLY": ("a.compressed.ply", {}),
+    "SPZ 3": ("v3.spz", {"version": 3}),
+    "SPZ 4": ("v4.spz", {"version": 4}),
+    "SOG": ("a.sog", {}),
+    "splat (SH 0)": ("a.splat", {}),
+    "glTF": ("a.glb", {}),
+    "USD": ("a.usdc", {}),
+    "exgs": ("a.exgs", {}),
+}
+GSPLY = {"PLY": "a.ply", "compressed PLY": "a.compressed.ply", "SPZ 3": "v3.spz", "SPZ 4": "v4.spz"}
+THEIRS_READ = ("PLY", "compressed PLY", "SPZ 3", "SPZ 4", "SOG", "splat (SH 0)")
+THEIRS_WRITE = ("PLY", "compressed PLY", "SPZ 3", "SPZ 4", "glTF")
+
+
+def best(run: Callable[[], Any], repeats: int) -> float:
+    """Smallest wall time in seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def transform(*arguments: object) -> None:
+    subprocess.run([str(NODE), "-w", "-q", "-g", "cpu", *map(str, arguments)], check=True, capture_output=True)
+
+
+def speed(counts: list[int], repeats: int, folder: Path) -> dict[str, Any]:
+    """Seconds of each tool for each format and count."""
+    results: dict[str, Any] = {}
+    for count in counts:
+        cloud = random_gaussians(count, DEGREE)
+        rows: dict[str, dict[str, float]] = {}
+        for name, (file, options) in FILES.items():
+            path = folder / file
+            source = cloud.with_sh_degree(0) if "SH 0" in name else cloud
+            slow = name in ("SOG", "exgs", "USD")
+            rows[name] = {"write": best(lambda p=path, s=source, o=options: formats.write(p, s, **o), 1 if slow else repeats)}
+            rows[name]["read"] = best(lambda p=path: formats.read(p), repeats)
+            rows[name]["bytes"] = path.stat().st_size
+            print(f"{count:>9,} {name:<15} {rows[name]}", flush=True)
+        rows["numpy.fromfile of the PLY"] = {"read": best(lambda: np.fromfile(folder / "a.ply", np.uint8), 2 * repeats)}
+        ours = best(lambda: formats.read(folder / "a.ply"), 2 * repeats)  # beside it, so that other load meets both
+        rows["PLY"]["read"] = min(rows["PLY"]["read"], ours)
+        others(rows, cloud, repeats, folder)
+        results[f"{count:,}"] = rows
+        for path in folder.iterdir():
+            path.unlink()
+    return results
+
+
+def others(rows: dict[str, dict[str, float]], cloud: Gaussians, repeats: int, folder: Path) -> None:
+    """The other tools' times, into ``rows``."""
+
+    rows["PLY"]["plyfile read"] = best(lambda: read_with_plyfile(folder / "a.ply"), repeats)
+    rows["PLY"]["plyfile write"] = best(lambda: write_with_plyfile(folder / "other.ply", cloud), repeats)
+    try:
+        with_gsply(rows, cloud, repeats, folder)
+    except ImportError as error:
+        print("gsply is missing:", error)
+    if not NODE.exists():
+        print("splat-transform is missing")
+        return
+    formats.write(folder / "one.ply", random_gaussians(1, DEGREE))
+    start = best(lambda: transform(folder / "one.ply", "null"), repeats)
+    reading = best(lambda: transform(folder / "a.ply", "null"), 1)
+    for name in THEIRS_READ:
+        path = folder / FILES[name][0]
+        rows[name]["splat-transform read"] = max(best(lambda p=path: transform(p, "null"), 1) - start, 0.0)
+    for name in THEIRS_WRITE:
+        suffix = FILES[name][0].removeprefix("a").removeprefix("v3").removeprefix("v4")
+        version = ["--spz-version", name[-1]] if name.startswith("SPZ") else []
+        total = best(lambda s=suffix, v=version: transform(*v, folder / "a.ply", folder / f"other{s}"), 1)
+        rows[name]["splat-transform write"] = max(total - reading, 0.0)
+
+
+def read_with_plyfile(path: Path) -> np.ndarray:
+    """All properties in memory: plyfile alone only maps the file."""
+    import plyfile
+
+    vertex = plyfile.PlyData.read(path)["vertex"].data
+    return np.stack([vertex[name] for name in vertex.dtype.names], axis=1)
+
+
+def write_with_plyfile(path: Path, cloud: Gaussians) -> None:
+    """From the same arrays that ours writes."""
+    import plyfile
+
+    from exgs_blender.formats.ply import property_names
+
+    names = property_names(cloud.sh_degree)
+    rest = cloud.shN.transpose(0, 2, 1).reshape(len(cloud), -1)
+    columns = [cloud.means, np.zeros_like(cloud.means), cloud.sh0[:, 0], rest, cloud.opacities[:, None], cloud.scales, cloud.quats]
+    rows = np.concatenate(columns, axis=1).view([(name, "f4") for name in names])[:, 0]
+    plyfile.PlyData([plyfile.PlyElement.describe(rows, "vertex")]).write(str(path))
+
+
+def with_gsply(rows: dict[str, dict[str, float]], cloud: Gaussians, repeats: int, folder: Path) -> None:
+    import gsply
+
+    def read(path: Path) -> None:
+        data = gsply.read_spz(path) if path.suffix == ".spz" else gsply.plyread(path)
+        for name in ("means", "scales", "quats", "opacities", "sh0", "shN"):  # it maps columns; a renderer wants arrays
+            np.ascontiguousarray(getattr(data, name))
+
+    fields = (cloud.means, cloud.scales, cloud.quats, cloud.opacities, cloud.sh0[:, 0], cloud.shN)
+    for name, file in GSPLY.items():
+        rows[name]["gsply read"] = best(lambda f=file: read(folder / f), repeats)
+    rows["PLY"]["gsply write"] = best(lambda: gsply.plywrite(folder / "g.ply", *fields), repeats)
+    rows["compressed PLY"]["gsply write"] = best(lambda: gsply.plywrite(folder / "g.ply", *fields, compressed=True), repeats)
+    data = gsply.plyread(folder / "a.ply")
+    for version in (3, 4):
+        rows[f"SPZ {version}"]["gsply write"] = best(lambda d=data, v=version: gsply.write_spz(folder / "g.spz", d, version=v), 1)
+
+
+def capture(count: int) -> Gaussians:
+    """Some Gaussians of a real capture of SH degree 3, each at a different place."""
+    cloud = formats.read(DATA / "scenes" / "snowmiku-trained" / "point_cloud.ply")
+    rows = np.random.default_rng(0).choice(len(cloud), min(count, len(cloud)), replace=False)
+    return cloud.select(np.sort(rows))
+
+
+def matched(cloud: Gaussians, other: Gaussians) -> Gaussians:
+    """``cloud`` in the order of a lossy copy of it, by nearest position."""
+    if np.abs(cloud.means - other.means).max() < 1e-2:
+        return cloud
+    step = 1 << 8
+    nearest = [((other.means[i : i + step, None] - cloud.means) ** 2).sum(axis=2).argmin(axis=1) for i in range(0, len(other), step)]
+    return cloud.select(np.concatenate(nearest))
+
+
+def covariance_roots(cloud: Gaussians) -> np.ndarray:
+    """R S R^T [N, 3, 3]: the shape, however its axes are named."""
+    from exgs_blender.splats.activation import scale_from_log, unit_quats
+    from exgs_blender.splats.transforms import _matrices
+
+    turn = _matrices(unit_quats(cloud.quats).astype(np.float64))
+    return turn * scale_from_log(cloud.scales)[:, None, :] @ turn.transpose(0, 2, 1)
+
+
+def field_errors(cloud: Gaussians, other: Gaussians, renamed_axes: bool = False) -> dict[str, list[float]]:
+    """Root mean square and largest difference of each field, in the units that a person knows.
+
+    Standard deviations below e^-10 count as that. With ``renamed_axes`` rotations cannot be compared one by one, only shapes.
+    """
+    from exgs_blender.splats.activation import SH_C0, opacity_from_logit, unit_quats
+
+    a, b = matched(cloud, other), other
+    first, second = unit_quats(a.quats).astype(np.float64), unit_quats(b.quats).astype(np.float64)
+    second *= np.where((first * second).sum(axis=1, keepdims=True) < 0, -1, 1)
+    turn = np.degrees(4 * np.arcsin(np.clip(np.linalg.norm(first - second, axis=1) / 2, 0, 1)))
+    shapes = [covariance_roots(c) for c in (a, b)]
+    found = {
+        "position": a.means - b.means,
+        "shape, %": 100 * np.linalg.norm(shapes[0] - shapes[1], axis=(1, 2)) / np.linalg.norm(shapes[0], axis=(1, 2)),
+        "size, %": 100 * np.expm1(np.sort(np.maximum(b.scales, -10), axis=1) - np.sort(np.maximum(a.scales, -10), axis=1)),
+        "rotation, degrees": turn * (np.nan if renamed_axes else 1),
+        "opacity": opacity_from_logit(a.opacities) - opacity_from_logit(b.opacities),
+        "colour": SH_C0 * (a.sh0 - b.sh0),
+        "SH": a.shN - b.shN if b.sh_degree else np.zeros(1),
+    }
+    return {name: [float(np.sqrt(np.mean(np.square(v, dtype=float)))), float(np.abs(v).max())] for name, v in found.items()}
+
+
+def errors(folder: Path) -> dict[str, Any]:
+    """A round trip of a real capture through every format."""
+    cloud = capture(20_000)
+    results: dict[str, Any] = {}
+    for name, (file, options) in {**FILES, "SPZ 1": ("v1.spz", {"version": 1}), "SPZ 2": ("v2.spz", {"version": 2})}.items():
+        source = cloud.with_sh_degree(0) if "SH 0" in name else cloud
+        formats.write(folder / file, source, **options)
+        results[name] = {
+            "bytes a Gaussian": (folder / file).stat().st_size / len(cloud),
+            **field_errors(source, formats.read(folder / file)),
+        }
+        print(name, results[name], flush=True)
+    return results
+
+
+def sog(count: int, folder: Path) -> dict[str, Any]:
+    """Ours and splat-transform's SOG of the same capture."""
+    from exgs_blender.cameras import read_cameras
+    from exgs_blender.evaluate.compare import compare
+    from exgs_blender.formats._sh_palette import sh_palette
+    from exgs_blender.formats._sog_write import palette_size
+
+    cloud = capture(count)
+    source = folder / "source.ply"
+    formats.write(source, cloud)
+    views = read_cameras(DATA / "scenes" / "snowmiku-trained" / "cameras_test.json").resized(480)
+    results: dict[str, Any] = {"Gaussians": len(cloud), "palette": palette_size(len(cloud))}
+    vectors = cloud.shN.reshape(len(cloud), -1)
+    results["our clustering, s"] = best(lambda: sh_palette(vectors, palette_size(len(cloud))), 1)
+    no_sh = folder / "no_sh.ply"
+    formats.write(no_sh, cloud.with_sh_degree(0))
+    results["their clustering, s"] = 0.0
+    runs: dict[str, Callable[[], Any]] = {"ours": lambda: formats.write(folder / "ours.sog", cloud)}
+    if NODE.exists():
+        runs["splat-transform"] = lambda: transform(source, folder / "splat-transform.sog")
+        without = best(lambda: transform(no_sh, folder / "without.sog"), 1)
+    for name, run in runs.items():
+        seconds = best(run, 1)
+        path = folder / f"{name}.sog"
+        again = formats.read(path)
+        quality = compare(cloud, again, views, candidate_bytes=path.stat().st_size).to_dict()
+        results[name] = {"seconds": seconds, "bytes": path.stat().st_size, "psnr": quality["psnr"], "errors": field_errors(cloud, again)}
+        if name != "ours":
+            results["their clustering, s"] = seconds - without
+        print(name, results[name], flush=True)
+    return results
+
+
+CHILD = """
+import json, sys
+import numpy, PIL.Image, zstandard, gzip
+from exgs_blender import formats
+formats.formats()
+import exgs_blender.formats._sog_write, exgs_blender.formats._spz_write
+try:
+    import pxr.Usd, pxr.UsdGeom, pxr.Vt
+except ImportError:
+    pass
+def peak():
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+before = peak()
+cloud = formats.read(sys.argv[1])
+formats.write(sys.argv[2], cloud)
+print(json.dumps([peak() - before, sum(array.nbytes for _, array in cloud.arrays())]))
+"""
+
+
+def memory(counts: list[int], folder: Path) -> dict[str, Any]:
+    """Peak of ``exgs convert`` above the idle interpreter over the arrays' size, from PLY and back to it. Linux only."""
+    results: dict[str, Any] = {}
+    for count in counts:
+        for degree in (0, DEGREE):
+            code = "from exgs_blender import formats; from tests.clouds import random_gaussians; import sys; "
+            code += f"formats.write(sys.argv[1], random_gaussians({count}, {degree}))"
+            subprocess.run([sys.executable, "-c", code, folder / "source.ply"], check=True, cwd=HERE.parent)
+            for name, (file, _) in FILES.items():
+                if "SH 0" in name and degree:
+                    continue
+                ratios = []
+                for pair in ((folder / "source.ply", folder / file), (folder / file, folder / "back.ply")):
+                    done = subprocess.run([sys.executable, "-c", CHILD, *pair], check=True, capture_output=True, text=True, cwd=HERE.parent)
+                    peak, arrays = json.loads(done.stdout.splitlines()[-1])
+                    ratios.append(peak / arrays)
+                results[f"{name}, SH {degree}, {count:,}"] = ratios
+                print(f"{name}, SH {degree}, {count:,}", ratios, flush=True)
+    return results
+
+
+def table(results: dict[str, Any]) -> str:
+    """All results as Markdown."""
+    lines = [
+        "# Formats",
+        "",
+        "`python benchmarks/formats.py speed|errors|sog|memory --record`; see its first lines for what is measured.",
+        "",
+    ]
+    for count, rows in results.get("speed", {}).items():
+        lines += [f"## Seconds at {count} Gaussians of SH degree {DEGREE}, {results['machine']}", ""]
+        tools = ("", "plyfile ", "gsply ", "splat-transform ")
+        lines += [
+            "| format | MB | " + " | ".join(f"{tool or 'ExGS '}{way}" for way in ("read", "write") for tool in tools) + " |",
+            "|---" * 10 + "|",
+        ]
+        for name, row in rows.items():
+            cells = [f"{row[key]:.2f}" if (key := f"{tool}{way}") in row else "" for way in ("read", "write") for tool in tools]
+            lines.append(f"| {name} | {row['bytes'] / 1e6:.0f} | " if "bytes" in row else f"| {name} | | ")
+            lines[-1] += " | ".join(cells) + " |"
+        ratio = rows["PLY"]["read"] / rows["numpy.fromfile of the PLY"]["read"]
+        lines += ["", f"Reading a PLY takes {ratio:.2f} times as long as reading its bytes with numpy.fromfile.", ""]
+    if "errors" in results:
+        fields = list(next(iter(results["errors"].values())))[1:]
+        lines += ["## Quantisation error: root mean square (largest) after writing and reading 20,000 Gaussians of a real capture", ""]
+        lines += ["| format | bytes each | " + " | ".join(fields) + " |", "|---" * (len(fields) + 2) + "|"]
+        for name, row in results["errors"].items():
+            cells = [f"{row[f][0]:.2g} ({row[f][1]:.2g})" if row[f][0] == row[f][0] else "axes renamed" for f in fields]
+            lines.append(f"| {name} | {row['bytes a Gaussian']:.1f} | " + " | ".join(cells) + " |")
+        lines += [
+            "",
+            "Largest values are clipped ones where a format has a range (SPZ: sizes, colour, SH; compressed PLY: SH). exgs: near-lossless.",
+            "",
+        ]
+    if "sog" in results:
+        lines += sog_table(results["sog"])
+    if "memory" in results:
+        lines += ["## Peak memory of a conversion over the arrays' size", "", "| format | from PLY | to PLY |", "|---|---|---|"]
+        lines += [f"| {name} | {a:.2f} | {b:.2f} |" for name, (a, b) in results["memory"].items()] + [""]
+    return "\n".join(lines)
+
+
+def sog_table(row: dict[str, Any]) -> list[str]:
+    lines = [f"## SOG of {row['Gaussians']:,} Gaussians of a real capture, SH palette of {row['palette']:,}", ""]
+    lines += ["| | bytes | PSNR against the PLY | SH error | seconds | SH clustering, s |", "|---|---|---|---|---|---|"]
+    for name, key in (("ours", "our clustering, s"), ("splat-transform", "their clustering, s")):
+        if name in row:
+            r = row[name]
+            lines.append(
+                f"| {name} | {r['bytes']:,} | {r['psnr']:.2f} | {r['errors']['SH'][0]:.5f} | {r['seconds']:.1f} | {row[key]:.2f} |"
+            )
+    if "splat-transform" in row:
+        lines += ["", f"Clustering is {row['their clustering, s'] / row['our clustering, s']:.0f} times faster."]
+    return [*lines, ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "errors", "sog", "memory"))
+    parser.add_argument("--counts", default="", help="Gaussians, comma-separated")
+    parser.add_argument("--count", type=int, default=20_000, help="Gaussians of the SOG comparison")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--record", action="store_true")
+    options = parser.parse_args()
+    counts = [int(n) for n in (options.counts or {"speed": "1000000,5000000"}.get(options.what, "2000000")).split(",")]
+    folder = Path(tempfile.mkdtemp(prefix="formats-"))
+    try:
+        if options.what == "speed":
+            found = speed(counts, options.repeats, folder)
+        else:
+            found = {"errors": errors, "sog": lambda f: sog(options.count, f), "memory": lambda f: memory(counts, f)}[options.what](folder)
+    finally:
+        shutil.rmtree(folder)
+    out = HERE / ("results" if options.record else "out")
+    out.mkdir(exist_ok=True)
+    results = json.loads((out / "formats.json").read_text()) if (out / "formats.json").exists() else {}
+    results["machine"] = f"{os.cpu_count()} cores ({platform.machine()})"
+    merged = {**results.get(options.what, {}), **found} if options.what in ("speed", "memory") else found
+    results[options.what] = merged
+    (out / "formats.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / "formats.md").write_text(table(results))
+    print(table({"machine": results["machine"], options.what: merged}))
+
+
+if __name__ == "__main__":
+    main()
