@@ -26,3 +26,8 @@ def track(items: Iterable[T], stage: str, report: Report, total: int | None = No
     for done, item in enumerate(items, 1):
         yield item
         report(stage, done / count if count else 0.0)
+
+
+def under(stage: str, report: Report) -> Report:
+    """A listener that hears every inner stage under one name."""
+    return lambda _, fraction: report(stage, fraction)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..render.rasterize import rasterize_all
 from ..splats import Gaussians
 from ..splats.gaussians import F32
 from .flip import flip
-from .metrics import judged, mse, psnr, ssim
+from .metrics import judged, psnr, ssim
 
 COVERED = 0.5
 """Opacity above which a pixel counts as covered by the source."""
@@ -162,18 +162,3 @@ def summarise(
         candidate_count=len(candidate),
         backend=backend,
     )
-
-
-def render_error_for(original: Gaussians, cameras: Cameras, report: Report = silent) -> Callable[[Gaussians], float]:
-    """What ``ugc.compress`` calls to measure a candidate: mean squared error over ``cameras`` (the scored views, never the judge's).
-
-    The source's frames are rendered once, here.
-    """
-    frames = track(rasterize_all(original, cameras), "reference", report, len(cameras))
-    truth: list[F32] = [judged(frame.rgb) for frame in frames]
-
-    def error(candidate: Gaussians) -> float:
-        rendered = rasterize_all(candidate, cameras)
-        return float(np.mean([mse(judged(frame.rgb), expected) for frame, expected in zip(rendered, truth, strict=True)]))
-
-    return error

@@ -20,6 +20,7 @@ TRAIN_SIZE = HELD_OUT_SIZE = (480, 360)
 DISTANCES = (2.2, 1.5)
 """Radii of the generated orbits; nearer ones see what no artist frames and cost the rest dearly."""
 HELD_OUT_PHASE = 0.37
+ASIDE_COUNT, ASIDE_PHASE = 6, 0.71
 INSIDE_FOV = 75.0
 
 
@@ -46,6 +47,21 @@ def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: 
             mine = mine[np.unique(np.linspace(0, len(mine) - 1, count).round().astype(int))]
         return judging_size(cameras.select(mine))
     return _generated(gaussians, count or HELD_OUT_COUNT, HELD_OUT_PHASE, HELD_OUT_SIZE, up)
+
+
+def aside_views(gaussians: Gaussians, cameras: Cameras | None = None, up: Axis = "-y") -> tuple[Cameras, Cameras | None]:
+    """(Views that measure a wanted PSNR, the cameras that are left to score): none of them judges in the end.
+
+    Of a file every eighth camera, beginning with the fifth; else generated ones of yet another phase. What is left of a file lacks the
+    judges too, so all of it may be scored; a file too small to spare a camera measures on those that it scores.
+    """
+    if cameras is None:
+        return _generated(gaussians, ASIDE_COUNT, ASIDE_PHASE, HELD_OUT_SIZE, up), None
+    places = np.arange(len(cameras)) % EVERY
+    mine, left = np.flatnonzero(places == EVERY // 2), np.flatnonzero((places != EVERY // 2) & (places != 0))
+    if not len(mine):
+        left = mine = np.flatnonzero(places) if len(cameras) > 1 else np.arange(1)
+    return scoring_views(cameras.select(mine), ASIDE_COUNT), cameras.select(left)
 
 
 def surrounds_viewer(gaussians: Gaussians, extent: Extent) -> bool:

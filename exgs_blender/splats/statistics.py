@@ -53,14 +53,16 @@ class NormalEquations:
     Attributes:
         columns: [N, C] float32: gradient of a [3]; its curvature (upper triangle) [6]; gradient of n [7]; its curvature (upper
             triangle, rows first) [28]; sum of w * (alpha of the pixel); sum of w^2; gradient of the SH coefficients [K, 3]; their
-            curvature (upper triangle) weighted by w * (alpha of the pixel), which bounds the effect of all Gaussians of the pixel moving at once.
+            curvature (upper triangle) weighted by w * (alpha of the pixel), which bounds what all Gaussians of a pixel do together.
         bases: K.
-        squared_error: sum of the squared RGB residuals.
+        errors: [V] squared residuals of each view, RGB and alpha.
+        squared_error: sum of the squared RGB residuals alone.
         values: number of those residuals.
     """
 
     columns: F32
     bases: int
+    errors: tuple[float, ...]
     squared_error: float
     values: int
 

@@ -117,6 +117,11 @@ def gaussians_of(state: MergeState) -> Gaussians:
     )
 
 
+def masses_of(state: MergeState) -> F32:
+    """[N] rendered weight behind each Gaussian: the sum of those that went into it."""
+    return state.table[:, _kernels().MASS].astype(np.float32)
+
+
 def _areas(table: np.ndarray[Any, np.dtype[np.float64]], kernels: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     """[N] as ``merge_kernels.splat_area``."""
     xx, xy, xz, yy, yz, zz = table[:, kernels.XX : kernels.ZZ + 1].T

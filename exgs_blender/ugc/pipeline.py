@@ -1,69 +1,53 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """compress() and decompress(): the one place that orders the stages.
 
-score -> prune and amplify (the paper's chain, method "exgs"), or merge (ours, method "merge") -> quantise -> code -> .exgs
+score -> merge -> re-fit -> quantise -> re-fit what is not geometry -> code -> .exgs  (method "merge", ours)
+score -> sample -> amplify -> quantise -> code -> .exgs                               (method "exgs", the paper's chain)
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ExgsError, FileError
+from ..errors import ExgsError
 from ..progress import Report, silent
 from ..splats import BlendStatistics, Gaussians
-from .amplify import DEFAULT_STRENGTH, RenderError, amplify, local_loss, search_growth
-from .bitstream import HINT, decode_gaussians, encode_cloud
-from .merge import MergeState, gaussians_of, reduce_to, start_merging
-from .prune import voxel_sample
-from .quantise import LEVELS, NEAR_LOSSLESS, Quantised, Steps, dequantise, quantise
-from .score import check_count, paper_score
+from ..splats.activation import logit_from_opacity
+from ..splats.ellipsoids import ellipsoids_of, gaussians_from
+from .bitstream import decode_gaussians, encode_cloud
+from .clock import Clock
+from .quantise import NEAR_LOSSLESS, Steps, dequantise, quantise
+from .rate import Coded, coded_with, fill_budget, recoded, thinned_to
+from .refit import Fit, RefitSettings, refit
+from .score import check_count
+from .settings import SHOT, CompressSettings, Method
+from .thinning import Merging, Sampling, Thinned, Thinning
 
-Method = Literal["merge", "exgs"]
-SHOT = "shot"
+__all__ = ["SHOT", "Asset", "CompressResult", "CompressSettings", "Method", "Views", "compress", "decompress", "encode_all"]
 
-LEVEL_FROM_RATIO = (400.0, 30.0, 8.0)
-"""Ratios from which on the levels of the same index are tried first."""
-FIRST_BYTES_PER_GAUSSIAN = (7.0, 9.0, 14.0, 28.0)
-"""Per level, a little low: the first trial should keep too many, since merging can go on but not back."""
-MAX_UNDERSHOOT, AIM = 0.03, 0.99
-MAX_TRIALS = 12
-MAX_STRENGTH = 1.0
-MAX_MERGED_GROWTH, MERGED_EVALUATIONS = 0.25, 6
+LAST_ROUNDS = 2
+"""Rounds for opacity and colour after the geometry is rounded."""
+MOST_REFITTED = 4_000_000
+"""The equations of a Gaussian take 1 KB; a larger cloud is left as merging made it."""
+QUALITY_TRIALS = 5
+QUALITY_TOLERANCE = 0.25
+"""dB"""
+STEEPNESS = 9.0
+"""dB that ten times the bytes bring, to begin with; the trials correct it."""
+RATIOS = (2.0, 50_000.0)
 
 
-@dataclass(frozen=True)
-class CompressSettings:
-    """What to reach and how.
+class Views(Fit, Protocol):
+    """The scored views, as compression asks them."""
 
-    Attributes:
-        ratio: wanted ``Gaussians.ply_bytes`` over the file's bytes; the file is never larger, and at most 3 % smaller where
-            the cloud allows it.
-        method: "merge" (ours, the default) or "exgs" (the paper's voxel sampling and amplification).
-        steps: rounding; None lets the ratio choose.
-        source_name: what the file says that it was made from.
-        views: what the file says of the views that were scored: "shot" where they were all of a camera path, so that none of them
-            may judge the result; "file" or "generated" otherwise.
+    def error(self, gaussians: Gaussians) -> float:
+        """Mean squared error of a candidate over a few of the scored views."""
 
-    Raises:
-        ExgsError: the ratio or the method cannot be.
-    """
-
-    ratio: float = 100.0
-    method: Method = "merge"
-    steps: Steps | None = None
-    source_name: str = ""
-    views: str = ""
-
-    def __post_init__(self) -> None:
-        if not 1.0 <= self.ratio < 1e6:
-            raise ExgsError(f"ratio is {self.ratio}, expected a number from 1 to a million")
-        if self.method not in ("merge", "exgs"):
-            raise ExgsError(f"method is '{self.method}', expected 'merge' or 'exgs'")
+    def errors_aside(self, gaussians: Gaussians) -> tuple[float, ...]:
+        """Mean squared error in each view that was set aside: neither scored or fitted, nor one of those that judge in the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,33 +90,20 @@ class Asset:
         return ratio if 0.0 < ratio <= 1.0 else 1.0
 
 
-@dataclass
-class _Clock:
-    """Seconds by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def run(self, stage: str, work: Callable[..., Any], *args: Any) -> Any:
-        start = time.perf_counter()
-        result = work(*args)
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-        return result
-
-
 def compress(
     gaussians: Gaussians,
     statistics: BlendStatistics,
     settings: CompressSettings,
     *,
-    render_error: RenderError | None = None,
+    views: Views | None = None,
     report: Report = silent,
 ) -> CompressResult:
-    """Compress a cloud to the wanted ratio.
+    """Compress a cloud to the wanted ratio, or to the wanted PSNR.
 
     Args:
         statistics: of the views that matter, from ``render.contribution``.
-        render_error: measures a candidate on the scored views; the amplification is searched with it. Without it method "exgs"
-            takes a default strength and method "merge" does not amplify.
+        views: those views, to fit and to measure on. Without them method "merge" does not re-fit, method "exgs" takes a default
+            amplification, and a PSNR cannot be asked for.
         report: progress; a cancel is its exception.
 
     Raises:
@@ -140,30 +111,40 @@ def compress(
         MissingDependencyError: method "merge" needs numba.
     """
     check_count(statistics, len(gaussians))
-    clock, budget = _Clock(), int(gaussians.ply_bytes / settings.ratio)
-    source: _Source = (_Merging if settings.method == "merge" else _Sampling)(gaussians, statistics, render_error, clock, report)
-    levels = [settings.steps] if settings.steps else list(LEVELS[_first_level(settings.ratio) :])
-    guess = FIRST_BYTES_PER_GAUSSIAN[_first_level(settings.ratio)]
-    coded: tuple[Quantised, bytes, dict[str, int]] | None = None
-    for steps in levels:
-        trial = _hit_budget(source, steps, budget, guess, settings, clock, report)
-        if trial is None:
-            break  # finer steps than these no longer fit all that there is
-        coded = trial
-        if len(coded[1]) >= budget * (1 - MAX_UNDERSHOOT) or len(coded[0]) < source.available:
-            break
-        guess = 0.95 * len(coded[1]) / max(len(coded[0]), 1)
-    if coded is None:
-        raise ExgsError(f"{len(gaussians)} Gaussians are too few for a ratio of {settings.ratio:g} ({budget} bytes); ask for a lower ratio")
-    quantised, data, sections = coded
+    clock = Clock()
+    if settings.keep_all:
+        return _result(_whole(gaussians, statistics, settings, clock), gaussians, clock)
+    source: Thinning
+    if settings.method == "merge":
+        source = clock.run("merge", Merging, gaussians, statistics)
+    else:
+        source = clock.run("sample", Sampling, gaussians, statistics, views.error if views else None)
+    if settings.psnr is None:
+        coded = _at_ratio(source, gaussians.ply_bytes, settings, views, clock, report)
+    else:
+        if views is None:
+            raise ExgsError("a PSNR can only be reached with views to measure it on")
+        coded = _at_quality(source, gaussians.ply_bytes, settings, views, clock, report)
+    return _result(coded, gaussians, clock)
+
+
+def _result(coded: Coded, source: Gaussians, clock: Clock) -> CompressResult:
     return CompressResult(
-        data=data,
-        gaussians=clock.run("decode", dequantise, quantised),
-        kept=len(quantised),
-        source_count=len(gaussians),
-        ratio=gaussians.ply_bytes / len(data),
-        sections=sections,
+        data=coded.data,
+        gaussians=clock.run("decode", dequantise, coded.quantised),
+        kept=len(coded.quantised),
+        source_count=len(source),
+        ratio=source.ply_bytes / len(coded.data),
+        sections=coded.sections,
         seconds=clock.seconds,
+    )
+
+
+def _whole(gaussians: Gaussians, statistics: BlendStatistics, settings: CompressSettings, clock: Clock) -> Coded:
+    """All Gaussians, rounded only."""
+    weight = np.maximum(statistics.weight_sum, 1e-12)
+    return coded_with(
+        Thinned(gaussians, weight), settings.steps or NEAR_LOSSLESS, lambda kept: _metadata(kept, kept, settings, "none", {}), clock
     )
 
 
@@ -177,52 +158,77 @@ def decompress(data: bytes, name: str = "<bytes>", *, partial: bool = False) -> 
         FileError: not an .exgs file, of an unknown version, truncated or damaged; names the section.
     """
     gaussians, metadata = decode_gaussians(data, name, partial=partial)
-    bad = gaussians.nonfinite_field()
-    if bad:
-        raise FileError(name, f"decodes to a value in '{bad[0]}' that is not finite (Gaussian {bad[1]})", HINT)
     return Asset(gaussians, metadata)
 
 
 def encode_all(gaussians: Gaussians, steps: Steps = NEAR_LOSSLESS, source_name: str = "") -> bytes:
     """All Gaussians as an .exgs file, rounded by ``steps`` and otherwise untouched."""
-    settings = CompressSettings(ratio=1.0, steps=steps, source_name=source_name)
+    settings = CompressSettings(ratio=1.0, source_name=source_name)
     return encode_cloud(quantise(gaussians, steps), _metadata(len(gaussians), len(gaussians), settings, "none", {}))[0]
 
 
-def _first_level(ratio: float) -> int:
-    return next((i for i, start in enumerate(LEVEL_FROM_RATIO) if ratio >= start), len(LEVEL_FROM_RATIO))
+def _at_ratio(source: Thinning, source_bytes: int, settings: CompressSettings, views: Views | None, clock: Clock, report: Report) -> Coded:
+    """The stages from a number of Gaussians to bytes that fill the budget."""
+    budget = int(source_bytes / settings.ratio)
+
+    def notes(kept: int) -> dict[str, Any]:
+        return _metadata(source.total, kept, settings, settings.method, source.notes())
+
+    steps = settings.rounding
+    thinned = thinned_to(source, steps, budget, notes, clock, report)
+    fitted = views is not None and settings.method == "merge" and settings.rounds > 0
+    if fitted and len(thinned.gaussians) <= MOST_REFITTED:
+        assert views is not None
+        thinned = replace(thinned, gaussians=clock.run("refit", _refitted, thinned.gaussians, views, settings.rounds, report))
+        coded = fill_budget(thinned, steps, budget, notes, clock, report)
+        look = clock.run("refit", _look_refitted, dequantise(coded.quantised), views, settings.rounds, report)
+        coded = recoded(coded, look, budget, notes, clock)
+    else:
+        coded = fill_budget(thinned, steps, budget, notes, clock, report)
+    if len(coded.data) > budget:
+        raise ExgsError(f"{source.total} Gaussians are too few for a ratio of {settings.ratio:g} ({budget} bytes); ask for a lower ratio")
+    return coded
 
 
-def _hit_budget(
-    source: _Source, steps: Steps, budget: int, guess: float, settings: CompressSettings, clock: _Clock, report: Report
-) -> tuple[Quantised, bytes, dict[str, int]] | None:
-    """The fullest file of at most ``budget`` bytes with these steps that a few trials find; None where none fits."""
-    count = min(int(budget / guess), source.available)
-    best: tuple[Quantised, bytes, dict[str, int]] | None = None
-    smallest_too_big = source.available + 1
-    for trial in range(MAX_TRIALS):
-        if count < 1 or (best is not None and count <= len(best[0])):
+def _at_quality(source: Thinning, source_bytes: int, settings: CompressSettings, views: Views, clock: Clock, report: Report) -> Coded:
+    """The smallest file found whose quality is the wanted one: a secant search over the logarithm of the ratio."""
+    wanted = settings.psnr
+    assert wanted is not None
+    tried: list[tuple[float, float, Coded]] = []
+    at = float(np.log10(settings.ratio))
+    for _ in range(QUALITY_TRIALS):
+        coded = _at_ratio(source, source_bytes, replace(settings, ratio=10**at), views, clock, report)
+        quality = _mean_psnr(clock.run("measure", views.errors_aside, dequantise(coded.quantised)))
+        tried.append((at, quality, coded))
+        if abs(quality - wanted) <= QUALITY_TOLERANCE:
             break
-        report("code", trial / MAX_TRIALS)
-        cloud = source.reduced_to(count)
-        quantised = clock.run("quantise", quantise, cloud, steps)
-        metadata = _metadata(source.total, len(cloud), settings, settings.method, source.notes())
-        data, sections = clock.run("code", encode_cloud, quantised, metadata)
-        if len(data) <= budget:
-            best = (quantised, data, sections)
-            if len(data) >= budget * (1 - MAX_UNDERSHOOT) or len(cloud) == source.available:
-                break
-        else:
-            smallest_too_big = min(smallest_too_big, len(cloud))
-        count = min(_next_count(len(cloud), len(data), budget), smallest_too_big - 1, source.available)
-    report("code", 1.0)
-    return best
+        slope = -STEEPNESS
+        if len(tried) > 1:
+            (x0, y0, _), (x1, y1, _) = sorted(tried, key=lambda t: abs(t[1] - wanted))[:2]
+            slope = min((y1 - y0) / (x1 - x0), -3.0) if x1 != x0 else slope
+        nearest = min(tried, key=lambda t: abs(t[1] - wanted))
+        step = float(np.clip((wanted - nearest[1]) / slope, -0.7, 0.7))
+        following = float(np.clip(nearest[0] + step, *np.log10(RATIOS)))
+        if any(abs(following - t[0]) < 1e-3 for t in tried):
+            break  # the end of what the cloud can show
+        at = following
+    return min(tried, key=lambda t: abs(t[1] - wanted))[2]
 
 
-def _next_count(count: int, size: int, budget: int) -> int:
-    """A count whose file should be just below the budget, given one trial; about 1,200 bytes do not depend on the count."""
-    fixed = min(1200, size // 2)
-    return max(int(count * (AIM * budget - fixed) / max(size - fixed, 1)), count // 4)
+def _mean_psnr(errors: tuple[float, ...]) -> float:
+    """dB for a peak of 1."""
+    return float(np.mean(-10.0 * np.log10(np.maximum(errors, 1e-10))))
+
+
+def _refitted(gaussians: Gaussians, views: Views, rounds: int, report: Report) -> Gaussians:
+    return gaussians_from(refit(ellipsoids_of(gaussians), views, RefitSettings(rounds), report))
+
+
+def _look_refitted(rounded: Gaussians, views: Views, turn: int, report: Report) -> Gaussians:
+    """Opacity and colour once more, now that positions and shapes are what a reader of the file gets."""
+    settings = RefitSettings(LAST_ROUNDS, geometry=False, first_turn=turn)
+    look = refit(ellipsoids_of(rounded), views, settings, report)
+    return replace(rounded, opacities=logit_from_opacity(look.opacities), sh0=look.sh[:, :1], shN=look.sh[:, 1:])
 
 
 def _metadata(source_count: int, kept: int, settings: CompressSettings, method: str, notes: dict[str, Any]) -> dict[str, Any]:
@@ -232,70 +238,7 @@ def _metadata(source_count: int, kept: int, settings: CompressSettings, method: 
         "kept": kept,
         "keep_ratio": kept / source_count if source_count else 1.0,
         "method": method,
-        "ratio_wanted": settings.ratio,
         "views": settings.views,
+        "ratio_wanted": settings.ratio,
         **notes,
     }
-
-
-class _Merging:
-    """Clouds with fewer and fewer Gaussians, by merging. Going back up starts again from the source.
-
-    Merging conserves what pruning loses, so amplification pays only at the extreme end: its strength is searched where there
-    is a renderer, and 0 otherwise.
-    """
-
-    def __init__(self, gaussians: Gaussians, statistics: BlendStatistics, error: RenderError | None, clock: _Clock, report: Report) -> None:
-        self.total, self._error, self._clock, self._report = len(gaussians), error, clock, report
-        self._start: MergeState = clock.run("merge", start_merging, gaussians, statistics)
-        self._latest = self._start
-        self._growth: float | None = None if error else 0.0
-        self.available = len(self._start)
-
-    def reduced_to(self, count: int) -> Gaussians:
-        state = self._latest if count <= len(self._latest) else self._start
-        self._latest = self._clock.run("merge", reduce_to, state, count, self._report)
-        cloud: Gaussians = self._clock.run("merge", gaussians_of, self._latest)
-        if self._growth is None:
-            self._growth = self._clock.run("amplify", self._search, cloud) if count < self.available else 0.0
-        return amplify(cloud, self._growth) if self._growth else cloud
-
-    def _search(self, cloud: Gaussians) -> float:
-        error = self._error
-        assert error is not None
-        return search_growth(lambda growth: error(amplify(cloud, growth)), MAX_MERGED_GROWTH, MERGED_EVALUATIONS, self._report)[0]
-
-    def notes(self) -> dict[str, Any]:
-        return {"amplification": self._growth}
-
-
-class _Sampling:
-    """The paper's chain: voxel sampling by score, then amplification whose strength is searched once."""
-
-    def __init__(self, gaussians: Gaussians, statistics: BlendStatistics, error: RenderError | None, clock: _Clock, report: Report) -> None:
-        self._gaussians, self._statistics, self._error = gaussians, statistics, error
-        self._clock, self._report = clock, report
-        self._score = clock.run("score", paper_score, statistics, gaussians.opacities)
-        self._strength: float | None = None
-        self.total = self.available = len(gaussians)
-
-    def reduced_to(self, count: int) -> Gaussians:
-        means = self._gaussians.means
-        kept = self._clock.run("sample", voxel_sample, means, self._score, count)
-        survivors = self._gaussians.select(kept)
-        loss = self._clock.run("amplify", local_loss, means, self._statistics.weight_sum, kept)
-        if self._strength is None:
-            self._strength = self._clock.run("amplify", self._search, survivors, loss)
-        return amplify(survivors, self._strength * loss)
-
-    def _search(self, survivors: Gaussians, loss: np.ndarray[Any, np.dtype[np.float32]]) -> float:
-        error = self._error
-        if error is None:
-            return DEFAULT_STRENGTH
-        return search_growth(lambda strength: error(amplify(survivors, strength * loss)), MAX_STRENGTH, report=self._report)[0]
-
-    def notes(self) -> dict[str, Any]:
-        return {"amplification": self._strength}
-
-
-_Source = _Merging | _Sampling

@@ -8,9 +8,8 @@ rounds is small and fixed, and none of the views that judge takes part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,9 +18,21 @@ from ..progress import Report, silent
 from ..splats import NormalEquations
 from ..splats.ellipsoids import Ellipsoids
 from ..splats.gaussians import F32
+from ..splats.statistics import COLOUR, POSITION, SHAPE
 
-Equations = Callable[[Ellipsoids, int], NormalEquations]
-"""The equations of a cloud on the scored views, or on the part of them that is round ``i``'s turn."""
+PROBE_EVERY = 3
+"""Every third view of a round tells how long the step should be."""
+STEP_LENGTHS = (0.2, 1.3)
+
+
+class Fit(Protocol):
+    """The scored views, as the re-fit asks them. Each round may take a part of them as its turn."""
+
+    def equations(self, cloud: Ellipsoids, turn: int, report: Report = silent) -> NormalEquations:
+        """Linearised residuals of the turn's views."""
+
+    def errors(self, cloud: Ellipsoids, turn: int, every: int) -> tuple[float, ...]:
+        """Squared residuals (``NormalEquations.errors``) of every so many of the turn's views."""
 
 
 @dataclass(frozen=True)
@@ -33,42 +44,67 @@ class RefitSettings:
         damping: of positions, shapes and opacities, relative to the median curvature of the cloud.
         ridge: of the SH coefficients of degree 0, and of those above, relative to each Gaussian's own weight.
         momentum: share of the last step that is taken again.
-        shortening: round i takes a step of 1 / (1 + shortening * i).
+        first_turn: which part of the views begins.
         geometry: whether positions and shapes may move; without it only opacity and colour do.
     """
 
     rounds: int = 6
     damping: float = 0.1
     ridge: tuple[float, float] = (0.02, 0.5)
-    momentum: float = 0.4
-    shortening: float = 0.1
+    momentum: float = 0.5
+    first_turn: int = 0
     geometry: bool = True
 
 
-def refit(cloud: Ellipsoids, equations: Equations, settings: RefitSettings | None = None, report: Report = silent) -> Ellipsoids:
+def refit(cloud: Ellipsoids, fit: Fit, settings: RefitSettings | None = None, report: Report = silent) -> Ellipsoids:
     """The cloud after a few rounds.
-
-    Args:
-        equations: of the candidate on the scored views; a round's turn may be a part of the views, always the same part for the
-            same ``i`` modulo some number, so that progress can be told from chance.
 
     Raises:
         MissingDependencyError: numba is not in this Python.
     """
     kernels = _kernels()
     settings = settings or RefitSettings()
-    means, factors, opacities, sh = (np.array(part) for part in (cloud.means, cloud.factors, cloud.opacities, cloud.sh))
     last: F32 | None = None
-    for turn in range(settings.rounds):
-        report("refit", turn / settings.rounds)
-        found = equations(Ellipsoids(means, factors, opacities, sh), turn)
+    for done in range(settings.rounds):
+        turn = settings.first_turn + done
+        found = fit.equations(cloud, turn, lambda _, share, done=done: report("refit", (done + share) / settings.rounds))  # type: ignore[misc]
         direction = _direction(found, settings, kernels)
         if last is not None:
             direction += np.float32(settings.momentum) * last
-        kernels.take_step(means, factors, opacities, sh, direction, 1.0 / (1.0 + settings.shortening * turn))
-        last = direction
+        length, whole = _step(cloud, direction, found, fit, turn, kernels)
+        cloud = whole if length == 1.0 else _moved(cloud, direction, length, kernels)
+        last = direction * np.float32(length)
     report("refit", 1.0)
-    return Ellipsoids(means, factors, opacities, sh)
+    return cloud
+
+
+def _step(cloud: Ellipsoids, direction: F32, found: NormalEquations, fit: Fit, turn: int, kernels: Any) -> tuple[float, Ellipsoids]:
+    """How long the step should be, and the cloud after one of length 1.
+
+    The error along the step is a parabola: its start and its slope are known, a few views measure it at 1.
+    """
+    whole = _moved(cloud, direction, 1.0, kernels)
+    start = sum(found.errors[::PROBE_EVERY])
+    end = sum(fit.errors(whole, turn, PROBE_EVERY))
+    slope = 2.0 * _slope(found, direction) * start / max(sum(found.errors), 1e-30)
+    curvature = end - start + slope
+    best = slope / (2.0 * curvature) if curvature > 0 else STEP_LENGTHS[1]
+    return float(np.clip(best, *STEP_LENGTHS)), whole
+
+
+def _slope(found: NormalEquations, direction: F32) -> float:
+    """Inner product of the gradient and a direction; the error falls by twice this for a short step."""
+    rows, bases = found.columns, found.bases
+    total = np.einsum("nk,nk->", rows[:, POSITION : POSITION + 3], direction[:, :3], dtype=np.float64)
+    total += np.einsum("nk,nk->", rows[:, SHAPE : SHAPE + 7], direction[:, 3:10], dtype=np.float64)
+    total += np.einsum("nk,nk->", rows[:, COLOUR : COLOUR + 3 * bases], direction[:, 10:], dtype=np.float64)
+    return float(total)
+
+
+def _moved(cloud: Ellipsoids, direction: F32, length: float, kernels: Any) -> Ellipsoids:
+    parts = [np.array(part) for part in (cloud.means, cloud.factors, cloud.opacities, cloud.sh)]
+    kernels.take_step(*parts, direction, length)
+    return Ellipsoids(*parts)
 
 
 def _direction(found: NormalEquations, settings: RefitSettings, kernels: Any) -> F32:

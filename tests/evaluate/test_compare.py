@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from exgs_blender.cameras.trajectories import extent_of, orbit
-from exgs_blender.evaluate.compare import compare, render_error_for
+from exgs_blender.evaluate.compare import compare
 from exgs_blender.evaluate.metrics import MAX_PSNR, psnr_from_mse
-from exgs_blender.render.contribution import blend_statistics
+from exgs_blender.render.scored_views import score_views
 from exgs_blender.ugc import CompressSettings, compress
 
 from ..clouds import random_gaussians
@@ -41,8 +41,8 @@ def test_numbers_agree_with_each_other(cloud, views) -> None:  # type: ignore[no
     assert (result.source_count, result.candidate_count) == (3000, 1500)
     assert json.loads(result.to_json())["views"][2]["name"] == views.names[2]
     assert len(result.table().splitlines()) == 3 + 3
-    one_view = render_error_for(cloud, views.select([1]))
-    assert psnr_from_mse(one_view(half)) == pytest.approx(result.views[1].psnr, abs=1e-3)
+    one_view = score_views(cloud, [(views.select([1]), 1.0)])
+    assert psnr_from_mse(one_view.error(half)) == pytest.approx(result.views[1].psnr, abs=1e-2)
 
 
 def test_holes_are_what_the_source_covers_and_the_candidate_does_not(cloud, views) -> None:  # type: ignore[no-untyped-def]
@@ -54,12 +54,13 @@ def test_holes_are_what_the_source_covers_and_the_candidate_does_not(cloud, view
     assert whole.flip == 0 < half.flip <= half.worst_flip == max(view.flip for view in half.views)
 
 
-def test_merging_beats_the_papers_chain_and_both_beat_a_random_choice(cloud, views) -> None:  # type: ignore[no-untyped-def]
+def test_refitting_beats_merging_beats_the_papers_chain_beats_a_random_choice(cloud, views) -> None:  # type: ignore[no-untyped-def]
     """End to end on rendered statistics; the judging views are others than the scored ones."""
-    statistics = blend_statistics(cloud, orbit(extent_of(cloud), 8, width=96, height=72, phase=0.4))
-    error = render_error_for(cloud, orbit(extent_of(cloud), 3, width=96, height=72, phase=0.4))
-    merged = compress(cloud, statistics, CompressSettings(20))
-    paper = compress(cloud, statistics, CompressSettings(20, "exgs"), render_error=error)
+    scored = score_views(cloud, [(orbit(extent_of(cloud), 8, width=96, height=72, phase=0.4), 1.0)])
+    fitted = compress(cloud, scored.statistics, CompressSettings(20), views=scored)
+    merged = compress(cloud, scored.statistics, CompressSettings(20))
+    paper = compress(cloud, scored.statistics, CompressSettings(20, "exgs"), views=scored)
     picked = cloud.select(np.random.default_rng(0).choice(3000, paper.kept, replace=False))
-    scores = [compare(cloud, candidate, views).psnr for candidate in (merged.gaussians, paper.gaussians, picked)]
-    assert scores[0] > scores[1] > scores[2]
+    scores = [compare(cloud, candidate, views).psnr for candidate in (fitted.gaussians, merged.gaussians, paper.gaussians, picked)]
+    assert scores[0] > scores[1] + 0.2
+    assert scores[1] > scores[2] > scores[3]
