@@ -19,7 +19,7 @@ from .rows import Row, key_of, store, stored
 from .scenes import DEFAULT, WORK, Capture, load
 
 RATIOS = (30.0, 100.0, 300.0, 1000.0)
-WHOLE_LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+WHOLE_QUALITIES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Of the whole scene: from extreme to near-lossless rounding."""
 
 
@@ -52,7 +52,7 @@ def _scene_rows(capture: Capture, methods: dict[str, Method], options: argparse.
     """Rows of one scene, from earlier runs where nothing changed."""
     judge: Judge | None = None
     for name, method in methods.items():
-        for setting in {"ratio": options.ratios, "whole": WHOLE_LEVELS}.get(method.kind, [1.0]):
+        for setting in {"ratio": options.ratios, "whole": WHOLE_QUALITIES}.get(method.kind, [1.0]):
             peer = (splat_transform_version(), options.limit) if method.peer else ()
             source = capture.path.stat()
             key = key_of(method.code, capture.path, source.st_size, source.st_mtime_ns, name, setting, peer)
@@ -74,7 +74,7 @@ def _measure(capture: Capture, judge: Judge, name: str, method: Method, setting:
     missing = method.missing()
     if missing:
         return Row(capture.name, name, wanted, note=missing)
-    made = method.encode(capture, setting, WORK / capture.name / shown, limit)
+    made = method.encode(capture, setting, capture.folder / shown, limit)
     return _judged(capture, judge, name, wanted, made)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import numpy as np
 from exgs_blender.formats import read, write
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.activation import opacity_from_logit
-from exgs_blender.ugc.pipeline import LEVEL_FROM_RATIO, LEVELS, encode_all
-from exgs_blender.ugc.quantise import Steps
+from exgs_blender.ugc.pipeline import encode_all
+from exgs_blender.ugc.quantise import Steps, steps_for_quality
+from exgs_blender.ugc.settings import steps_for
 
 TOLERANCE = 0.03
 MAX_TRIALS = 8
@@ -25,9 +25,9 @@ SEED = 7
 
 def compress(source: str, target: str, ratio: float, method: str, cameras: str) -> dict[str, Any]:
     """The compressor as an artist starts it. All cameras of the file are scored: the judge's are not in it."""
-    from exgs_blender.worker.jobs import compress as job
+    from exgs_blender.worker.jobs import JOBS
 
-    return job(source, target, ratio=ratio, method=method, cameras=cameras, hold_out=False)
+    return JOBS["compress"](source, target, ratio=ratio, method=method, cameras=cameras, hold_out=False)
 
 
 def prune(source: str, target: str, ratio: float, by: str) -> dict[str, Any]:
@@ -46,24 +46,27 @@ def code(source: str, target: str, ratio: float) -> dict[str, Any]:
     return {"kept": len(cloud)}
 
 
-def whole(source: str, target: str, level: float) -> dict[str, Any]:
-    """Code every Gaussian, with the steps of a level of ``LEVELS`` or, for a broken number, between two."""
-    cloud, below = read(source), min(int(level), len(LEVELS) - 2)
-    Path(target).write_bytes(encode_all(cloud, steps_between(LEVELS[below], LEVELS[below + 1], level - below)))
+def whole(source: str, target: str, quality: float) -> dict[str, Any]:
+    """Code every Gaussian, with the steps of a quality from 0 to 3."""
+    cloud = read(source)
+    Path(target).write_bytes(encode_all(cloud, steps_for_quality(quality)))
     return {"kept": len(cloud)}
 
 
 def keep(source: str, target: str, share: float, cameras: str) -> dict[str, Any]:
-    """Our method down to a share of the Gaussians, written as a PLY: nothing is rounded."""
+    """Our method down to a share of the Gaussians, re-fitted, written as a PLY: nothing is rounded."""
     from exgs_blender.cameras import read_cameras
     from exgs_blender.evaluate.held_out import scoring_views, training_views
-    from exgs_blender.render.contribution import blend_statistics
-    from exgs_blender.ugc.merge import gaussians_of, reduce_to, start_merging
+    from exgs_blender.render.scored_views import score_views
+    from exgs_blender.splats.ellipsoids import ellipsoids_of, gaussians_from
+    from exgs_blender.ugc.refit import RefitSettings, refit
+    from exgs_blender.ugc.thinning import Merging
 
     cloud = read(source)
     views = scoring_views(read_cameras(cameras)) if cameras else training_views(cloud)
-    merged = gaussians_of(reduce_to(start_merging(cloud, blend_statistics(cloud, views)), round(share * len(cloud))))
-    write(target, merged)
+    scored = score_views(cloud, [(views, 1.0)])
+    merged = Merging(cloud, scored.statistics).reduced_to(round(share * len(cloud))).gaussians
+    write(target, gaussians_from(refit(ellipsoids_of(merged), scored, RefitSettings())))
     return {"kept": len(merged)}
 
 
@@ -111,21 +114,6 @@ def fill(cloud_of: Callable[[int], Gaussians], available: int, budget: int, step
                 break
         count = min(max(int(count * 0.985 * budget / len(data)), 1), available)
     return best
-
-
-def steps_for(ratio: float) -> Steps:
-    """The rounding that our method starts with at a ratio."""
-    return LEVELS[next((i for i, start in enumerate(LEVEL_FROM_RATIO) if ratio >= start), len(LEVEL_FROM_RATIO))]
-
-
-def steps_between(coarse: Steps, fine: Steps, level: float) -> Steps:
-    """Steps and levels on the geometric line between two sets; bits and the trade, which is 0 at one end, on the straight one."""
-    between = {}
-    for name, start in vars(coarse).items():
-        end = getattr(fine, name)
-        straight = name in ("position_bits", "sh_trade")
-        between[name] = start + level * (end - start) if straight else start ** (1 - level) * end**level
-    return replace(coarse, **{**between, "opacity_levels": round(between["opacity_levels"])})
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {f.__name__: f for f in (compress, prune, code, whole, keep, decode, warm)}

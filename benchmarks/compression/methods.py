@@ -25,8 +25,8 @@ GEOMETRIC_BYTES_PER_GAUSSIAN = 12.0
 """First guess; the search corrects it."""
 KEPT_SHARE = 0.1
 NO_CONVERTER = "splat-transform is not installed (npm install --prefix .venv-node @playcanvas/splat-transform)"
-OWN_CODE = ("ugc", "render", "splats", "cameras", "evaluate/held_out.py", "evaluate/compare.py", "worker/jobs.py", "formats/ply.py")
-REDUCING = ("amplify", "merge", "prune", "refit", "score")
+OWN_CODE = ("ugc", "render", "splats", "cameras", "evaluate/held_out.py", "worker/compression.py", "formats/ply.py")
+REDUCING = ("amplify", "merge", "prune", "rate", "refit", "score", "thinning")
 CODER_CODE = (
     *(f"ugc/{path.name}" for path in sorted((PACKAGE / "ugc").glob("*.py")) if not path.stem.startswith(REDUCING)),
     "splats",
@@ -105,9 +105,9 @@ def _prune(by: str) -> Encode:
     return encode
 
 
-def _whole(capture: Capture, level: float, stem: Path, limit: float) -> Made:
+def _whole(capture: Capture, quality: float, stem: Path, limit: float) -> Made:
     target = stem.with_suffix(".exgs")
-    return _own(*child("whole", source=str(capture.path), target=str(target), level=level), target)
+    return _own(*child("whole", source=str(capture.path), target=str(target), quality=quality), target)
 
 
 def _keep(capture: Capture, ratio: float, stem: Path, limit: float) -> Made:
@@ -158,6 +158,8 @@ def _peer(suffix: str, *options: str) -> Encode:
 
 def _splat_transform(capture: Capture, target: Path, limit: float, *options: str) -> Made:
     done = run([splat_transform() or "", "-q", "-w", "--gpu", "cpu", capture.path, *options, target], limit)
+    for left in target.parent.glob(f".{target.name}.*.tmp"):  # where it was stopped
+        left.unlink()
     return Made(None if done.problem else target, done.seconds, done.peak_bytes, problem=done.problem)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from exgs_blender.cameras import Cameras, read_cameras, write_cameras
@@ -36,6 +37,7 @@ class Capture:
     Attributes:
         name: of the scene.
         path: a PLY, the file that every method starts from.
+        folder: where what is made of it goes.
         cloud: its content.
         scored: camera file for scoring and fitting, with no judging view in it; None where views are generated.
         judge: the views that judge.
@@ -44,6 +46,7 @@ class Capture:
 
     name: str
     path: Path
+    folder: Path
     cloud: Gaussians
     scored: Path | None
     judge: Cameras
@@ -79,24 +82,31 @@ def load(name: str) -> Capture:
     """
     path = find(name)
     label = name if name in NAMED else path.stem
-    folder = WORK / label
+    folder = folder_of(label, path)
     folder.mkdir(parents=True, exist_ok=True)
     cloud = read(path)
+    source = path
     if format_of(path).name != "ply":
-        source, path = path, folder / "source.ply"
+        path = folder / "source.ply"
         if not path.exists() or path.stat().st_mtime < source.stat().st_mtime:
             write(path, cloud)
-    test = find(name).parent / "cameras_test.json"
+    test = source.parent / "cameras_test.json"
     if not test.is_file():
         judge, train = held_out_views(cloud), training_views(cloud)
         words = f"{len(judge)} generated orbit views {_size(judge)}; scored on {len(train)} others {_size(train)}"
-        return Capture(label, path, cloud, None, judge, words)
+        return Capture(label, path, folder, cloud, None, judge, words)
     every, judge = read_cameras(test.with_name("cameras.json")), read_cameras(test)
     left = [i for i, camera in enumerate(every.names) if camera not in set(judge.names)]
     scored = folder / "scored.json"
     write_cameras(scored, every.select(left))
     judge = judging_size(judge)
-    return Capture(label, path, cloud, scored, judge, f"{len(judge)} held-out photo views {_size(judge)}; scored on {len(left)} others")
+    words = f"{len(judge)} held-out photo views {_size(judge)}; scored on {len(left)} others"
+    return Capture(label, path, folder, cloud, scored, judge, words)
+
+
+def folder_of(name: str, source: Path) -> Path:
+    """Where a scene's files go; files of one name from different places do not meet."""
+    return WORK / (name if name in NAMED else f"{name}-{sha256(str(source.resolve()).encode()).hexdigest()[:8]}")
 
 
 def _size(cameras: Cameras) -> str:

@@ -10,13 +10,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks.compression.child import TOLERANCE, fill, pruning_order, steps_between, steps_for
+from benchmarks.compression.child import TOLERANCE, fill, pruning_order
 from benchmarks.compression.plot import PSNR_MAX, rate_distortion_svg
 from benchmarks.compression.processes import run
 from benchmarks.compression.rows import Row
 from benchmarks.compression.sheet import CROP, busiest
 from benchmarks.compression.targets import TARGETS
 from exgs_blender.ugc import decompress
+from exgs_blender.ugc.quantise import BALANCED
 from tests.clouds import random_gaussians
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -45,7 +46,7 @@ def test_pruned_files_fill_the_budget(by: str) -> None:
     order = pruning_order(cloud, by)
     assert np.array_equal(np.sort(order), np.arange(4000))
     budget = 20_000
-    data, kept = fill(lambda count: cloud.select(order[:count]), len(cloud), budget, steps_for(100))
+    data, kept = fill(lambda count: cloud.select(order[:count]), len(cloud), budget, BALANCED)
     assert (1 - TOLERANCE) * budget <= len(data) <= budget
     assert len(decompress(data).gaussians) == kept
 
@@ -55,12 +56,6 @@ def test_largest_opacity_times_volume_goes_first() -> None:
     scales = cloud.scales.copy()
     scales[17] += 5
     assert pruning_order(replace(cloud, scales=scales), "volume")[0] == 17
-
-
-def test_steps_between_reach_both_ends() -> None:
-    coarse, fine = steps_for(1000), steps_for(1)
-    assert steps_between(coarse, fine, 0.0) == coarse
-    assert steps_between(coarse, fine, 1.0) == fine
 
 
 def test_plot_places_rows_by_size_and_quality() -> None:
