@@ -19,10 +19,10 @@ from ..splats.gaussians import F32
 Index = NDArray[np.int64]
 
 STAGE = "clustering SH"
-COARSE_ROUNDS, FINE_ROUNDS, BORDER_ROUNDS = 6, 6, 2
+COARSE_ROUNDS, FINE_ROUNDS, BORDER_ROUNDS = 6, 4, 1
 COARSE_SAMPLES = 128
 """Vectors a coarse cell that the coarse level is fitted on."""
-NEIGHBOURS = 8
+NEIGHBOURS = 3
 """Cells whose clusters a vector is compared with in the end."""
 ERROR_POWER = 0.9
 """Clusters of a cell go with this power of its squared error: the optimum is D / (D + 2) in D dimensions (Panter and Dite 1951)."""
