@@ -33,7 +33,7 @@ class ImportSplats(bpy.types.Operator, ImportHelper):
     bl_label = "Import 3D Gaussian Splats"
     bl_options = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default="*.ply;*.spz;*.sog;*.exgs;meta.json;lod-meta.json", options={"HIDDEN"})
+    filter_glob: StringProperty(default=";".join(f"*{suffix}" for suffix in formats.readable_suffixes()), options={"HIDDEN"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
     directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     up: EnumProperty(

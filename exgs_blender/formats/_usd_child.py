@@ -5,7 +5,7 @@
 
 OpenUSD ends the whole process on some damaged files (a fatal error in its path or layer code), and never ends on others. Here
 that costs nothing but this process. Uses OpenUSD and NumPy only, not the package around it, whose name is unknown here.
-Exit code 0 and FOLDER/prims.json on success, FOLDER/error.txt with one line otherwise.
+Exit code 0 and FOLDER/prims.json on success; else FOLDER/error.txt with one line, or missing.txt where OpenUSD is not there.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ BYTES_PER_FILE_BYTE = 20
 
 class RefusedError(Exception):
     """One line for the user."""
+
+
+class MissingError(Exception):
+    """OpenUSD cannot be imported here: Blender has its own, which works in Blender alone."""
 
 
 def limit_memory(source: Path) -> None:
@@ -88,8 +92,10 @@ def value_of(prim: Any, name: str, width: int) -> Any:
 
 def take_prims(source: Path, folder: Path) -> dict[str, Any]:
     """Write each prim's arrays as ``NUMBER-ATTRIBUTE.npy``; what else matters comes back."""
-    from pxr import Sdf, Usd, UsdGeom
-
+    try:
+        from pxr import Sdf, Usd, UsdGeom
+    except ImportError as error:
+        raise MissingError(str(error)) from error
     check_layers(source, Sdf)
     stage = Usd.Stage.Open(str(source.resolve()))
     placed = UsdGeom.XformCache()
@@ -121,6 +127,8 @@ def main(source: Path, folder: Path) -> int:
     try:
         found = take_prims(source, folder)
         (folder / "prims.json").write_text(json.dumps(found), encoding="utf-8")
+    except MissingError as error:
+        (folder / "missing.txt").write_text(str(error), encoding="utf-8", errors="replace")
     except RefusedError as error:
         (folder / "error.txt").write_text(str(error), encoding="utf-8", errors="replace")
     except Exception as error:  # OpenUSD raises many kinds; each of them means that the file is no good

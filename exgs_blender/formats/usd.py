@@ -64,6 +64,8 @@ def _take_prims(path: Path, folder: Path) -> dict[str, Any]:
     if (folder / "prims.json").is_file():
         found: dict[str, Any] = json.loads((folder / "prims.json").read_text(encoding="utf-8"))
         return found
+    if (folder / "missing.txt").is_file():
+        raise MissingDependencyError("usd-core", "reading USD")
     refused = folder / "error.txt"
     raise FileError(path, refused.read_text(encoding="utf-8") if refused.is_file() else "OpenUSD's reader crashed on it", DAMAGED)
 

@@ -190,6 +190,9 @@ def test_crash_of_openusd_is_an_error_of_the_file(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(usd, "__file__", str(tmp_path / "usd.py"))
     with pytest.raises(FileError, match="OpenUSD's reader crashed on it"):
         formats.read(tmp_path / "a.usda")
+    (tmp_path / "_usd_child.py").write_text(child.replace("from pxr import Sdf", "from pxr_of_blender import Sdf"))
+    with pytest.raises(MissingDependencyError, match="usd-core"):
+        formats.read(tmp_path / "a.usda")
     (tmp_path / "_usd_child.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setattr(usd, "PATIENCE_SECONDS", 0.5)
     with pytest.raises(FileError, match="did not finish it within"):
