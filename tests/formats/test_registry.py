@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exgs_blender import formats
-from exgs_blender.errors import ExgsError, FileError
+from exgs_blender.errors import CancelledError, ExgsError, FileError
 
 from ..clouds import random_gaussians
 from .encoders import compressed_ply_bytes, sog_parts, spz_bytes, write_bundle, write_folder
@@ -61,6 +62,54 @@ def test_unknown_options_and_empty_clouds(tmp_path: Path) -> None:
         formats.write(tmp_path / "a.spz", cloud, level=1)
     with pytest.raises(ExgsError, match="no Gaussians to write"):
         formats.write(tmp_path / "b.ply", cloud.select(slice(0, 0)))
+
+
+def test_plain_ply_with_the_name_of_a_compressed_one(tmp_path: Path) -> None:
+    cloud = random_gaussians(10, 1)
+    formats.write(tmp_path / "a.ply", cloud)
+    (tmp_path / "a.ply").rename(tmp_path / "a.compressed.ply")
+    np.testing.assert_array_equal(formats.read(tmp_path / "a.compressed.ply").shN, cloud.shN)
+
+
+WRITABLE = [f for f in formats.formats() if f.write]
+
+
+@pytest.mark.parametrize("kind", WRITABLE, ids=lambda kind: kind.name)
+def test_progress_runs_from_0_to_1_both_ways(tmp_path: Path, kind: formats.Format) -> None:
+    path = tmp_path / f"cloud{kind.suffixes[0] if kind.name != 'sog' else '.sog'}"
+    steps: list[tuple[str, float]] = []
+    formats.write(path, random_gaussians(3000, min(kind.max_sh_degree, 1)), report=lambda *step: steps.append(step))
+    written = len(steps)
+    formats.read(path, report=lambda *step: steps.append(step))
+    for part in (steps[:written], steps[written:]):
+        for stage in {stage for stage, _ in part}:
+            fractions = [fraction for name, fraction in part if name == stage]
+            assert fractions == sorted(fractions), stage
+            assert 0 <= fractions[0] <= fractions[-1] <= 1
+        assert part[-1][1] == 1
+
+
+@pytest.mark.parametrize("kind", WRITABLE, ids=lambda kind: kind.name)
+def test_cancelled_writing_leaves_what_was_there(tmp_path: Path, kind: formats.Format) -> None:
+    """A listener cancels at each of the first steps: the old file stays, nothing half-written does."""
+    path = tmp_path / f"cloud{kind.suffixes[0] if kind.name != 'sog' else '.sog'}"
+    cloud = random_gaussians(300, min(kind.max_sh_degree, 1))
+    formats.write(path, cloud)
+    before = path.read_bytes()
+    for when in range(4):
+        steps = 0
+
+        def stop(stage: str, fraction: float, when: int = when) -> None:
+            nonlocal steps
+            steps += 1
+            if steps > when and fraction < 1:
+                raise CancelledError()
+
+        try:
+            formats.write(path, cloud, report=stop)
+        except CancelledError:
+            assert path.read_bytes() == before
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_importing_and_plain_ply_need_only_numpy(tmp_path: Path) -> None:
