@@ -11,6 +11,7 @@ from ..worker.environment import Health, examine
 
 HINTS = {
     "gsplat": "only CUDA devices use it; without it frames are rendered on the CPU",
+    "pxr": "OpenUSD: only reading and writing USD needs it (pip install usd-core)",
     "bpy": "only the demo and the tests use it; inside Blender it is not needed",
 }
 

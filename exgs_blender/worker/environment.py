@@ -17,8 +17,8 @@ from ..errors import ExgsError
 
 ENVIRONMENT_VARIABLE = "EXGS_PYTHON"
 REQUIRED = ("numpy", "plyfile", "numba", "torch", "diffusers", "safetensors", "OpenEXR", "PIL", "zstandard")
-OPTIONAL = ("gsplat", "bpy")
-_DISTRIBUTIONS = {"PIL": "pillow"}
+OPTIONAL = ("gsplat", "bpy", "pxr")
+_DISTRIBUTIONS = {"pxr": "usd-core", "PIL": "pillow"}
 
 
 @dataclass(frozen=True)
