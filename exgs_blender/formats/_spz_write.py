@@ -18,7 +18,8 @@ from ..errors import ExgsError, MissingDependencyError
 from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import opacity_from_logit, unit_quats
-from ..splats.transforms import flipped
+from ..splats.spherical_harmonics import sh_signs
+from ..splats.transforms import quat_signs
 from ._smallest_three import SQRT2, largest_and_rest
 from ._spz_container import COLOUR_SCALE, MAGIC, NEWEST_GZIP_VERSION, NEWEST_VERSION, RDF_FROM_RUB, U8, Header, reference_signs
 
@@ -91,8 +92,7 @@ def _attribute(gaussians: Gaussians, header: Header, name: str, report: Report) 
     names = list(header.sizes())
     for start in range(0, header.count, CHUNK):
         report("writing SPZ", (names.index(name) + start / header.count) / len(names))
-        piece = flipped(gaussians.select(slice(start, start + CHUNK)), RDF_FROM_RUB)
-        yield PACKERS[name](piece, header).tobytes()
+        yield PACKERS[name](gaussians.select(slice(start, start + CHUNK)), header).tobytes()
     if name == names[-1]:
         report("writing SPZ", 1.0)
 
@@ -102,18 +102,20 @@ def _bytes(values: NDArray[np.floating[Any]]) -> U8:
 
 
 def _pack_positions(piece: Gaussians, header: Header) -> NDArray[Any]:
+    means = piece.means * np.array(RDF_FROM_RUB, np.float32)
     if header.version == 1:
-        return piece.means.astype("<f2")
-    fixed = np.round(piece.means.astype(np.float64) * 2.0**header.fractional_bits)
+        return means.astype("<f2")
+    fixed = np.round(means.astype(np.float64) * 2.0**header.fractional_bits)
     return fixed.astype("<i4").reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3]
 
 
 def _pack_rotations(piece: Gaussians, header: Header) -> NDArray[Any]:
     """Versions 1 and 2: x, y, z of the quaternion with w >= 0. Later: the smallest three of xyzw as sign and 9 bits."""
+    quats = piece.quats * quat_signs(RDF_FROM_RUB)
     if header.version < 3:
-        unit = unit_quats(piece.quats)
+        unit = unit_quats(quats)
         return _bytes(unit[:, 1:] * np.where(unit[:, :1] < 0, np.float32(-127.5), np.float32(127.5)) + 127.5)
-    largest, rest = largest_and_rest(piece.quats[:, [1, 2, 3, 0]])
+    largest, rest = largest_and_rest(quats[:, [1, 2, 3, 0]])
     fields = np.round(np.abs(rest) * (511 * SQRT2)).astype(np.uint32) | ((rest < 0).astype(np.uint32) << np.uint32(9))
     shifts = np.array([20, 10, 0], np.uint32)
     return ((largest.astype(np.uint32) << np.uint32(30)) | (fields << shifts).sum(axis=1, dtype=np.uint32)).astype("<u4")
@@ -121,10 +123,14 @@ def _pack_rotations(piece: Gaussians, header: Header) -> NDArray[Any]:
 
 def _pack_sh(piece: Gaussians, header: Header) -> U8:
     """Bytes around 128, rounded to the middle of steps, which pack better than the exact ones."""
-    step = np.full((1, piece.shN.shape[1], 1), 1 << (8 - SH_REST_BITS), np.float32)
-    step[:, :3] = 1 << (8 - SH1_BITS)
-    shN = piece.shN * reference_signs(header.sh_degree, RDF_FROM_RUB)
-    return _bytes(np.round((shN * 128 + 128) / step) * step)
+    step = np.full((piece.shN.shape[1], 1), 1 << (8 - SH_REST_BITS), np.float32)
+    step[:3] = 1 << (8 - SH1_BITS)
+    signs = sh_signs(header.sh_degree, RDF_FROM_RUB)[:, None] * reference_signs(header.sh_degree, RDF_FROM_RUB)
+    steps = piece.shN * (128 / step * signs)
+    steps += 128 / step
+    np.round(steps, out=steps)
+    steps *= step
+    return np.clip(steps, 0, 255, out=steps).astype(np.uint8)
 
 
 PACKERS: dict[str, Callable[[Gaussians, Header], NDArray[Any]]] = {

@@ -65,13 +65,13 @@ def _rows(header: Header, element: Element) -> NDArray[Any]:
 
 def _fields(words: U32, bits: tuple[int, ...]) -> F32:
     """Unsigned fields of ``words`` from the highest bit down -> [N, len(bits)] in 0..1."""
-    columns = []
+    values = np.empty((len(words), len(bits)), np.float32)
     shift = 32 - sum(bits)
-    for width in reversed(bits):
-        most = (1 << width) - 1
-        columns.append(((words >> np.uint32(shift)) & np.uint32(most)) / np.float64(most))
-        shift += width
-    return np.stack(columns[::-1], axis=1).astype(np.float32)
+    for column in reversed(range(len(bits))):
+        most = (1 << bits[column]) - 1
+        np.divide((words >> np.uint32(shift)) & np.uint32(most), np.float32(most), out=values[:, column], casting="unsafe")
+        shift += bits[column]
+    return values
 
 
 def _chunk_ranges(header: Header, element: Element) -> NDArray[Any]:
@@ -118,11 +118,26 @@ def _sh_element(header: Header, count: int) -> tuple[Element | None, int]:
     return element, rest
 
 
-def _sh_levels() -> F32:
-    """Bytes at the middle of 256 equal steps, except 0 and 255, which are the ends."""
-    levels = (np.arange(256, dtype=np.float32) + np.float32(0.5)) / 256
-    levels[[0, 255]] = 0, 1
-    return (levels - np.float32(0.5)) * np.float32(SH_RANGE)
+class _ShRest:
+    """The coefficients above degree 0: one byte each, channel-major in the file."""
+
+    def __init__(self, header: Header, count: int) -> None:
+        element, self.rest = _sh_element(header, count)
+        columns = {name: i for i, name in enumerate(element.scalars)} if element else {}
+        self._order = np.array([columns[f"f_rest_{c * self.rest + k}"] for k in range(self.rest) for c in range(3)], np.intp)
+        if element:
+            self._bytes = np.memmap(header.path, np.uint8, "r", header.offset_of(element), (count, len(columns)))
+        # Bytes stand for the middle of 256 equal steps, except 0 and 255, which are the ends.
+        levels = (np.arange(256, dtype=np.float32) + np.float32(0.5)) / 256
+        levels[[0, 255]] = 0, 1
+        self._levels = (levels - np.float32(0.5)) * np.float32(SH_RANGE)
+
+    def of(self, part: slice) -> F32:
+        """[n, K-1, 3] of some Gaussians."""
+        if not self.rest:
+            return np.zeros((part.stop - part.start, 0, 3), np.float32)
+        values: F32 = self._levels[np.take(self._bytes[part], self._order, axis=1)]
+        return values.reshape(-1, self.rest, 3)
 
 
 def _decode_piece(chunks: NDArray[Any], rows: NDArray[Any], start: int) -> tuple[F32, F32, F32, F32, F32]:
@@ -155,17 +170,14 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     if "min_r" in chunk.scalars:
         _element(header, "chunk", tuple(f"{end}_{name}" for name in COLOUR_RANGE for end in ("min", "max")), "f4")
     rows, chunks = _rows(header, vertex), _chunk_ranges(header, chunk)
-    sh, rest = _sh_element(header, vertex.count)
-    sh_rows, levels = (_rows(header, sh) if sh else None), _sh_levels()
-    count = vertex.count
-    cloud = Gaussians(*(np.empty((count, *shape), np.float32) for shape in ((3,), (4,), (3,), (), (1, 3), (rest, 3))))
+    sh, count = _ShRest(header, vertex.count), vertex.count
+    cloud = Gaussians(*(np.empty((count, *shape), np.float32) for shape in ((3,), (4,), (3,), (), (1, 3), (sh.rest, 3))))
     for start in range(0, count, PIECE):
         report("reading compressed PLY", start / count)
         part = slice(start, min(start + PIECE, count))
         decoded = _decode_piece(chunks, rows[part], start)
         cloud.means[part], cloud.quats[part], cloud.scales[part], cloud.opacities[part], cloud.sh0[part, 0] = decoded
-        for i in range(3 * rest if sh_rows is not None else 0):  # channel-major
-            cloud.shN[part, i % rest, i // rest] = levels[sh_rows[f"f_rest_{i}"][part]]  # type: ignore[index]
+        cloud.shN[part] = sh.of(part)
     check_scales(header.path, cloud.scales)
     report("reading compressed PLY", 1.0)
     return cloud
@@ -242,8 +254,9 @@ def write(path: Path, gaussians: Gaussians, *, report: Report = silent) -> None:
         file.write(words.data)
         for done, rows in enumerate(pieces if rest else []):
             report("writing compressed PLY", (1 + done / len(pieces)) / passes)
-            levels = np.floor((gaussians.shN[rows].transpose(0, 2, 1) / SH_RANGE + np.float32(0.5)) * 256)
-            file.write(np.clip(levels, 0, 255).astype(np.uint8).tobytes())
+            levels = gaussians.shN[rows] * np.float32(256 / SH_RANGE)
+            levels += 128
+            file.write(np.clip(levels, 0, 255, out=levels).astype(np.uint8).transpose(0, 2, 1).tobytes())
     report("writing compressed PLY", 1.0)
 
 
