@@ -60,7 +60,7 @@ class Steps:
     sh_trade: float = 0.1
 
 
-EXTREME = Steps(10.8, scale=0.162, rotation=0.13, opacity_levels=18, colour=0.0149, sh=0.1)
+EXTREME = Steps(10.3, scale=0.2, rotation=0.17, opacity_levels=15, colour=0.0185, sh=0.135)
 BALANCED = Steps()
 FINE = Steps(14.0, scale=0.057, rotation=0.046, opacity_levels=73, colour=0.0041, sh=0.0293)
 NEAR_LOSSLESS = Steps(18.0, scale=0.01, rotation=0.006, opacity_levels=1023, colour=1 / 1024, sh=0.004, sh_trade=0.0)
