@@ -18,16 +18,19 @@ from exgs_blender.ugc.pipeline import encode_all
 from exgs_blender.ugc.quantise import Steps, steps_for_quality
 from exgs_blender.ugc.settings import steps_for
 
+from .scenes import JUDGES
+
 TOLERANCE = 0.03
 MAX_TRIALS = 8
 SEED = 7
 
 
 def compress(source: str, target: str, ratio: float, method: str, cameras: str) -> dict[str, Any]:
-    """The compressor as an artist starts it. All cameras of the file are scored: the judge's are not in it."""
+    """The compressor as an artist starts it: all cameras of the file are scored, since it is told which judge."""
     from exgs_blender.worker.jobs import JOBS
 
-    return JOBS["compress"](source, target, ratio=ratio, method=method, cameras=cameras, hold_out=False)
+    judges = str(Path(cameras).with_name(JUDGES)) if cameras else ""
+    return JOBS["compress"](source, target, ratio=ratio, method=method, cameras=cameras, judges=judges)
 
 
 def prune(source: str, target: str, ratio: float, by: str) -> dict[str, Any]:
@@ -56,14 +59,16 @@ def whole(source: str, target: str, quality: float) -> dict[str, Any]:
 def keep(source: str, target: str, share: float, cameras: str) -> dict[str, Any]:
     """Our method down to a share of the Gaussians, re-fitted, written as a PLY: nothing is rounded."""
     from exgs_blender.cameras import read_cameras
-    from exgs_blender.evaluate.held_out import scoring_views, training_views
+    from exgs_blender.evaluate.held_out import FEWEST, filled_up, scoring_views, training_views
     from exgs_blender.render.scored_views import score_views
     from exgs_blender.splats.ellipsoids import ellipsoids_of, gaussians_from
     from exgs_blender.ugc.refit import RefitSettings, refit
     from exgs_blender.ugc.thinning import Merging
 
     cloud = read(source)
-    views = scoring_views(read_cameras(cameras)) if cameras else training_views(cloud)
+    views = training_views(cloud)
+    if cameras:
+        views = filled_up(cloud, scoring_views(read_cameras(cameras)), read_cameras(Path(cameras).with_name(JUDGES)), FEWEST)
     scored = score_views(cloud, [(views, 1.0)])
     merged = Merging(cloud, scored.statistics).reduced_to(round(share * len(cloud))).gaussians
     write(target, gaussians_from(refit(ellipsoids_of(merged), scored, RefitSettings())))

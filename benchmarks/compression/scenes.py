@@ -62,6 +62,10 @@ class Capture:
         return int(self.bytes / ratio)
 
 
+JUDGES = "judges.json"
+"""Beside the scored cameras: those that judge."""
+
+
 def find(name: str) -> Path:
     """The file behind a scene's name or path.
 
@@ -99,6 +103,7 @@ def load(name: str) -> Capture:
     left = [i for i, camera in enumerate(every.names) if camera not in set(judge.names)]
     scored = folder / "scored.json"
     write_cameras(scored, every.select(left))
+    write_cameras(folder / JUDGES, judge)
     judge = judging_size(judge)
     words = f"{len(judge)} held-out photo views {_size(judge)}; scored on {len(left)} others"
     return Capture(label, path, folder, cloud, scored, judge, words)

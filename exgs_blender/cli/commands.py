@@ -65,6 +65,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     goal.add_argument("--psnr", type=_decibels, default=0.0, metavar="DB", help="quality that views set aside for this must show")
     goal.add_argument("--preset", choices=("near-lossless", "balanced", "extreme"), default="", help="every splat; ratio 100; ratio 1000")
     parser.add_argument("--cameras", default="", metavar="FILE", help="views that matter: cameras.json, transforms.json, or ours")
+    parser.add_argument("--judges", default="", metavar="FILE", help="cameras that judge the result and are not scored")
     parser.add_argument("--views", type=_positive, default=0, help="how many views to score (default 24, or up to 96 of a file)")
     parser.add_argument("--shot", action="store_true", help="every view of the file must look good: leave none out to judge by")
     everywhere = "share of the attention, 0 to 1, for views from all around beside those of the file"
@@ -91,6 +92,7 @@ def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
         psnr=options.psnr,
         preset=options.preset,
         everywhere=options.everywhere,
+        judges=options.judges,
         report=terminal.report,
     )
     terminal.result(result, compression_lines(result))
@@ -158,6 +160,7 @@ def _eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("candidate", metavar="ASSET", help="the compressed asset")
     parser.add_argument("--cameras", default="", metavar="FILE", help="judge on every eighth of its views; else on generated ones")
     parser.add_argument("--views", type=_positive, default=8, help="how many views to judge on (default 8)")
+    parser.add_argument("--judges", default="", metavar="FILE", help="judge on all of its views instead, evenly picked")
     parser.add_argument("--shot", action="store_true", help="the file is a shot, all of it scored: judge between its frames")
     parser.add_argument("--html", default="", metavar="PAGE.html", help="write the quality report, pictures and all, and its JSON file")
     parser.add_argument("--json", default="", metavar="FILE", help="write the numbers (default with --html: beside the page)")
@@ -174,6 +177,7 @@ def _eval(options: argparse.Namespace, terminal: Terminal) -> None:
         options.shot,
         options.html,
         options.json,
+        options.judges,
         report=terminal.report,
     )
     values = {name: value for name, value in result.items() if name != "table"}

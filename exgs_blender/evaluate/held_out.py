@@ -6,15 +6,19 @@ from __future__ import annotations
 import numpy as np
 
 from ..cameras import Cameras, concatenate
+from ..cameras.between import between
 from ..cameras.trajectories import GOLDEN_ANGLE, Axis, Extent, directions, extent_of, looking_at, orbit
 from ..splats import Gaussians
 from ..splats.activation import opacity_from_logit, scale_from_log
+from .shifts import picture_shifts, typical_depths
 
 EVERY = 8
 """Every eighth camera of a file judges, as INRIA's split does (indices 0, 8, 16, ...)."""
 TRAIN_COUNT, HELD_OUT_COUNT = 24, 6
 FILE_TRAIN_COUNT = 96
 """Photos of a room overlap little: with 24 of 84 a fifth of snowmiku was seen by none, and a judge's view lost a wall (18 dB)."""
+FEWEST, NEIGHBOURS, MAX_ATTEMPTS = 48, 3, 20
+"""A file with fewer cameras than this is filled up with views between each and one of its nearest neighbours."""
 MIN_WIDTH, JUDGE_WIDTH = 400, 640
 TRAIN_SIZE = HELD_OUT_SIZE = (480, 360)
 DISTANCES = (2.2, 1.5)
@@ -27,13 +31,42 @@ INSIDE_FOV = 75.0
 def training_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Axis = "-y") -> Cameras:
     """Views to score on; a few of them also measure amplification.
 
-    From ``cameras`` where given: all but every eighth, at most ``count`` (96) evenly picked, images 400 px wide. Else ``count`` (24)
+    From ``cameras`` where given: all but every eighth, at most ``count`` (96) evenly picked, images 400 px wide; a file with
+    few cameras is filled up (48, or ``count``) with views between them, none nearer to a judge than the file's own. Else ``count`` (24)
     generated ones: orbits at two distances, or outward views from the inside where the cloud surrounds its middle.
     """
     if cameras is not None:
         left = [i for i in range(len(cameras)) if i % EVERY or len(cameras) == 1]
-        return scoring_views(cameras.select(left), count)
+        own = scoring_views(cameras.select(left), count)
+        return filled_up(gaussians, own, held_out_views(gaussians, cameras), FEWEST if count is None else count)
     return _generated(gaussians, TRAIN_COUNT if count is None else count, 0.0, TRAIN_SIZE, up)
+
+
+def filled_up(gaussians: Gaussians, own: Cameras, judges: Cameras, count: int) -> Cameras:
+    """``own`` and, up to ``count``, views at random places between neighbours: what is seen well by no photo is still looked at.
+
+    A view is left out that comes nearer to one of ``judges`` than all of ``own`` do, lest the judges be scored after all.
+    """
+    if len(own) < 2 or len(own) >= count:
+        return own
+    rng = np.random.default_rng(0)
+    shifts = picture_shifts(own, own, typical_depths(gaussians, own))
+    np.fill_diagonal(shifts, np.inf)
+    near = np.argsort(shifts, axis=1)[:, : min(NEIGHBOURS, len(own) - 1)]
+    depths = typical_depths(gaussians, judges)
+    allowed = picture_shifts(judges, own, depths).min(axis=1)[:, None]
+    views, missing = [own], count - len(own)
+    for attempt in range(MAX_ATTEMPTS):
+        first = rng.integers(len(own), size=missing)
+        second = near[first, rng.integers(near.shape[1], size=missing)]
+        names = tuple(f"between {attempt}.{i}" for i in range(missing))
+        found = between(own.select(first), own.select(second), rng.uniform(0.15, 0.85, missing), names)
+        found = found.select(np.flatnonzero((picture_shifts(judges, found, depths) >= allowed).all(axis=0)))
+        views.append(found)
+        missing -= len(found)
+        if missing == 0:
+            break
+    return concatenate(views)
 
 
 def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Axis = "-y") -> Cameras:

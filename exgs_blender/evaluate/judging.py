@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 
 from ..cameras import Cameras
+from ..cameras.between import between
 from ..cameras.cameras import F64
 from ..cameras.trajectories import GOLDEN_ANGLE
 from ..splats import Gaussians
 from .held_out import held_out_views, judging_size
+from .shifts import picture_shifts, typical_depths
 
 JudgingKind = Literal["held-out", "generated", "between"]
 
@@ -26,7 +28,6 @@ CUT_SHIFT = 0.5
 MOVED_COPIES = 4
 """Judges of a file that holds a single camera."""
 DIRECTIONS = 8
-DEPTH_SAMPLE = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,14 @@ class Judges:
 
 
 def judging_views(
-    gaussians: Gaussians, scored: Cameras, given: Cameras | None = None, *, hold_out: bool = True, count: int = JUDGES, known: bool = True
+    gaussians: Gaussians,
+    scored: Cameras,
+    given: Cameras | None = None,
+    *,
+    hold_out: bool = True,
+    count: int = JUDGES,
+    known: bool = True,
+    listed: Cameras | None = None,
 ) -> Judges:
     """At most ``count`` views to judge on, each at least ``LEAST_SHIFT`` away from every view of ``scored``.
 
@@ -58,10 +66,14 @@ def judging_views(
         scored: the views that were scored, or all that may have been.
         given: the camera file that they came from; None where they were generated.
         hold_out: False where every view of the file was open to scoring (a shot).
+        listed: the views that judge, where somebody says so; evenly picked.
         known: False where ``scored`` is a guess; then their number is not told.
     """
     kind: JudgingKind
-    if given is None:
+    if listed is not None:
+        picked = np.unique(np.linspace(0, len(listed) - 1, min(count, len(listed))).round().astype(int))
+        kind, views = "held-out", judging_size(listed.select(picked))
+    elif given is None:
         kind, views = "generated", held_out_views(gaussians, None, count)
     elif hold_out and len(given) > 1:
         kind, views = "held-out", held_out_views(gaussians, given, count)
@@ -72,41 +84,6 @@ def judging_views(
     return Judges(views, kind, len(scored) if known else 0, tuple(float(shift) for shift in nearest), moved)
 
 
-def typical_depths(gaussians: Gaussians, views: Cameras) -> F64:
-    """[C] median depth of the Gaussians inside each picture, in the camera's units; of all where none is inside."""
-    points = gaussians.means[:: max(len(gaussians) // DEPTH_SAMPLE, 1)].astype(np.float64)
-    if not len(points):
-        return np.ones(len(views))
-    depths = np.ones(len(views))
-    for i, (viewmat, K) in enumerate(zip(views.viewmats, views.Ks, strict=True)):
-        x, y, z = viewmat[:3, :3] @ points.T + viewmat[:3, 3:]
-        ahead = np.where(z > views.near_plane, z, np.inf) if views.camera_model == "pinhole" else np.ones_like(z)
-        u, v = K[0, 0] * x / ahead + K[0, 2], K[1, 1] * y / ahead + K[1, 2]
-        inside = (z > views.near_plane) & (u > 0) & (u < views.widths[i]) & (v > 0) & (v < views.heights[i])
-        depths[i] = np.median(z[inside]) if inside.any() else np.median(np.sqrt(x**2 + y**2 + z**2))
-    return np.maximum(depths, 1e-9)
-
-
-def picture_shifts(views: Cameras, others: Cameras, depths: F64) -> F64:
-    """[C, S] how far the content of each view (at ``depths`` [C]) moves to become that of each other view, in picture widths.
-
-    The sum of what the eye's way, the turn, the focal length and the principal point do; a bound, not a projection.
-    """
-    size, other_size = np.cbrt(np.linalg.det(views.viewmats[:, :3, :3])), np.cbrt(np.linalg.det(others.viewmats[:, :3, :3]))
-    turns, other_turns = views.viewmats[:, :3, :3] / size[:, None, None], others.viewmats[:, :3, :3] / other_size[:, None, None]
-    chord = np.linalg.norm(turns[:, None] - other_turns[None], axis=(2, 3)) / np.sqrt(8)
-    angle = 2 * np.arcsin(np.clip(chord, 0, 1))
-    way = np.einsum("cij,sj->csi", views.viewmats[:, :3, :3], others.positions()) + views.viewmats[:, None, :3, 3]
-    if views.camera_model == "ortho":
-        way[..., 2] = 0  # an orthographic picture does not change along its axis
-    focal, other_focal = views.Ks[:, 0, 0] / views.widths, others.Ks[:, 0, 0] / others.widths
-    unit = focal if views.camera_model == "ortho" else focal / depths
-    centre, other_centre = views.Ks[:, :2, 2] / views.widths[:, None], others.Ks[:, :2, 2] / others.widths[:, None]
-    moved = unit[:, None] * (np.linalg.norm(way, axis=2) + depths[:, None] * angle)
-    zoomed = 0.5 * np.abs(focal[:, None] - other_focal) / focal[:, None]
-    return moved + zoomed + np.linalg.norm(centre[:, None] - other_centre[None], axis=2)
-
-
 def _between(path: Cameras, count: int, depths: F64) -> Cameras:
     """At most ``count`` views half-way between consecutive ones, evenly picked; at a cut, the view before it."""
     if len(path) == 1:
@@ -115,20 +92,7 @@ def _between(path: Cameras, count: int, depths: F64) -> Cameras:
     starts = np.unique(np.linspace(0, len(path) - 2, min(count, len(path) - 1)).round().astype(int))
     shifts = np.array([picture_shifts(path.select([i]), path.select([i + 1]), depths[[i]])[0, 0] for i in starts])
     before, after = path.select(starts), path.select(np.where(shifts < CUT_SHIFT, starts + 1, starts))
-    eyes, size = (before.positions() + after.positions()) / 2, (_sizes(before) + _sizes(after)) / 2
-    u, _, vt = np.linalg.svd(before.viewmats[:, :3, :3] / _sizes(before) + after.viewmats[:, :3, :3] / _sizes(after))
-    u[..., 2] *= np.linalg.det(u @ vt)[:, None]  # the rotation nearest to the mean of two is half-way between them
-    viewmats = before.viewmats.copy()
-    viewmats[:, :3, :3] = size * (u @ vt)
-    viewmats[:, :3, 3] = -np.einsum("cij,cj->ci", viewmats[:, :3, :3], eyes)
-    scale = np.stack([before.widths / after.widths, before.heights / after.heights, np.ones(len(before))], axis=1)
-    Ks = (before.Ks + after.Ks * scale[:, :, None]) / 2
-    return replace(before, viewmats=viewmats, Ks=Ks, names=tuple(f"{path.names[i]}-{path.names[i + 1]}" for i in starts))
-
-
-def _sizes(views: Cameras) -> F64:
-    """[C, 1, 1] the uniform scale of each ``cam_from_world``."""
-    return np.cbrt(np.linalg.det(views.viewmats[:, :3, :3]))[:, None, None]
+    return between(before, after, 0.5, tuple(f"{path.names[i]}-{path.names[i + 1]}" for i in starts))
 
 
 def _moved_aside(views: Cameras, scored: Cameras, depths: F64) -> tuple[Cameras, int]:

@@ -38,6 +38,7 @@ def compress(
     psnr: float = 0.0,
     preset: str = "",
     everywhere: float = 0.0,
+    judges: str = "",
     report: Report = silent,
 ) -> dict[str, Any]:
     """UGC: score over views, merge, re-fit, quantise, code. Returns sizes, ratio and seconds by stage.
@@ -56,12 +57,13 @@ def compress(
         psnr: dB on views that are set aside for this.
         preset: one of PRESETS.
         everywhere: share of the attention, 0..1, for views from all around beside those of the file.
+        judges: camera file with the views that judge; cameras of the same names are left out of scoring.
 
     Raises:
         ExgsError: two targets at once, or one that cannot be.
     """
     from ..ugc.pipeline import compress as encode
-    from .reporting import measure_compressed, report_path, write_quality
+    from .reporting import measure_compressed, report_path, without, write_quality
 
     _require_exgs(target)
     if not 0.0 <= everywhere <= 1.0:
@@ -71,8 +73,10 @@ def compress(
     start = clock()
     gaussians = read(source, report=under("read", report))
     read_done = clock()
-    given = read_cameras(cameras) if cameras else None
-    scored = _scored(gaussians, given, views or None, hold_out, everywhere, bool(psnr), under("score views", report))
+    given = without(read_cameras(cameras), judges) if cameras else None
+    listed = read_cameras(judges) if judges else None
+    wanted = _Wanted(given, views or None, hold_out, everywhere, bool(psnr), listed)
+    scored = wanted.rendered(gaussians, under("score views", report))
     scored_done = clock()
     settings = goal.settings(gaussians, method, Path(source).name, given is not None, hold_out)
     result: CompressResult = encode(gaussians, scored.statistics, settings, views=scored, report=report)
@@ -81,7 +85,7 @@ def compress(
     quality = None
     if page:  # measured before anything is written, so that a cancelled job leaves nothing
         seen = concatenate([part.cameras for part in scored.sets])
-        quality = measure_compressed(gaussians, result, source, target, seen, given, hold_out, seconds, under("judge", report))
+        quality = measure_compressed(gaussians, result, source, target, seen, given, hold_out, listed, seconds, under("judge", report))
     with atomic_path(target) as part:
         part.write_bytes(result.data)
     told = {}
@@ -146,22 +150,38 @@ class _Goal:
         )
 
 
-def _scored(
-    gaussians: Gaussians, given: Cameras | None, count: int | None, hold_out: bool, everywhere: float, set_aside: bool, report: Report
-) -> ScoredViews:
-    """Render the views that matter: the file's, those all around, or both in the wanted proportion."""
-    from ..evaluate.held_out import aside_views, scoring_views, training_views
-    from ..render.scored_views import score_views
+@dataclass(frozen=True)
+class _Wanted:
+    """Which views matter: the file's, those all around, or both in the wanted proportion."""
 
-    aside = None
-    if set_aside:
-        aside, left = aside_views(gaussians, given)
-        given, hold_out = left, False  # what is left is there to be scored
-    around = training_views(gaussians, None, count if given is None else None) if given is None or everywhere > 0 else None
-    sets = [] if around is None else [(around, everywhere if given is not None else 1.0)]
-    if given is not None and everywhere < 1:
-        sets.append((training_views(gaussians, given, count) if hold_out else scoring_views(given, count), 1.0 - everywhere))
-    return score_views(gaussians, sets, aside, report)
+    given: Cameras | None
+    count: int | None
+    hold_out: bool
+    everywhere: float
+    set_aside: bool
+    listed: Cameras | None
+
+    def rendered(self, gaussians: Gaussians, report: Report) -> ScoredViews:
+        from ..evaluate.held_out import aside_views, training_views
+        from ..render.scored_views import score_views
+
+        aside, given = None, self.given
+        if self.set_aside:
+            aside, given = aside_views(gaussians, given)
+        around = training_views(gaussians, None, self.count if given is None else None) if given is None or self.everywhere > 0 else None
+        sets = [] if around is None else [(around, self.everywhere if given is not None else 1.0)]
+        if given is not None and self.everywhere < 1:
+            sets.append((self._of_file(gaussians, given), 1.0 - self.everywhere))
+        return score_views(gaussians, sets, aside, report)
+
+    def _of_file(self, gaussians: Gaussians, given: Cameras) -> Cameras:
+        from ..evaluate.held_out import FEWEST, filled_up, scoring_views, training_views
+
+        if self.listed is not None:
+            return filled_up(gaussians, scoring_views(given, self.count), self.listed, self.count or FEWEST)
+        if self.hold_out and not self.set_aside:
+            return training_views(gaussians, given, self.count)
+        return scoring_views(given, self.count)  # a shot, or what setting aside has left
 
 
 def _require_exgs(target: str) -> None:

@@ -93,6 +93,7 @@ def evaluate(
     shot: bool = False,
     page: str = "",
     numbers: str = "",
+    judges: str = "",
     report: Report = silent,
 ) -> dict[str, Any]:
     """Compare an asset with its capture on views that were not scored. Returns PSNR, SSIM and FLIP per view, sizes, a headline.
@@ -101,12 +102,13 @@ def evaluate(
         cameras: camera file whose every eighth view judges; generated views without it.
         shot: the file is a shot that the asset was compressed for: views between its frames judge. An asset made by ``compress`` with
             ``hold_out=False`` says so itself.
+        judges: camera file all of whose views judge, instead.
         page: where the quality report goes: "beside" for CANDIDATE.report.html, empty for none.
         numbers: where its JSON file goes; beside the page by default, and written without a page if given.
     """
     from .reporting import measure_asset, report_path, write_quality
 
-    quality = measure_asset(original, candidate, cameras, views, shot, under("compare", report))
+    quality = measure_asset(original, candidate, cameras, views, shot, judges, under("compare", report))
     written = write_quality(quality, report_path(page, candidate) if page else None, numbers)
     return {**quality.to_dict(), **written, "table": quality.comparison.table()}
 

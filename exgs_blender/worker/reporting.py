@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cameras import Cameras, read_cameras
+from ..errors import ExgsError
 from ..evaluate.held_out import training_views
 from ..evaluate.judging import Judges, judging_views
 from ..evaluate.report import Facts, QualityReport, measure, report_beside, write_numbers, write_report
@@ -35,6 +36,7 @@ def measure_compressed(
     scored: Cameras,
     given: Cameras | None,
     hold_out: bool,
+    listed: Cameras | None,
     seconds: dict[str, float],
     report: Report,
 ) -> QualityReport:
@@ -44,6 +46,7 @@ def measure_compressed(
         scored: the views that were scored.
         given: the camera file's views, None where there was none.
         hold_out: whether every eighth of them was left out.
+        listed: the views that judge, where somebody said so.
         seconds: of the stages so far.
     """
     asset = decompress(result.data, target)
@@ -53,11 +56,12 @@ def measure_compressed(
     return measure(gaussians, asset.gaussians, judges, facts, report)
 
 
-def measure_asset(original: str, candidate: str, cameras: str, views: int, shot: bool, report: Report) -> QualityReport:
+def measure_asset(original: str, candidate: str, cameras: str, views: int, shot: bool, judges: str, report: Report) -> QualityReport:
     """Any splat file against its capture.
 
     Args:
         cameras: a camera file; generated views judge without it.
+        judges: a file all of whose cameras judge, instead.
         shot: the file is a shot whose every frame was open to scoring. An .exgs asset that was compressed for a shot says so itself.
     """
     source = read(original, report=report)
@@ -68,9 +72,24 @@ def measure_asset(original: str, candidate: str, cameras: str, views: int, shot:
         gaussians, metadata = asset.gaussians, asset.metadata
     else:
         gaussians = read(candidate, report=report)
-    judges = _judges_of_asset(source, cameras, views, shot or metadata.get("views") == SHOT)
+    found = _judges_of_asset(source, cameras, views, shot or metadata.get("views") == SHOT, judges)
     facts = _facts(original, candidate, metadata, data)
-    return measure(source, gaussians, judges, facts, report)
+    return measure(source, gaussians, found, facts, report)
+
+
+def without(cameras: Cameras, judges: str) -> Cameras:
+    """The cameras of a file but for those that the file ``judges`` names too.
+
+    Raises:
+        ExgsError: none are left.
+    """
+    if not judges:
+        return cameras
+    names = set(read_cameras(judges).names)
+    left = [i for i, name in enumerate(cameras.names) if name not in names]
+    if not left:
+        raise ExgsError(f"every camera is also in {judges}: none is left to score")
+    return cameras.select(left)
 
 
 def write_quality(quality: QualityReport, page: Path | None, numbers: str = "") -> dict[str, Any]:
@@ -87,12 +106,12 @@ def write_quality(quality: QualityReport, page: Path | None, numbers: str = "") 
     return told
 
 
-def _judges_of_asset(source: Gaussians, cameras: str, views: int, shot: bool) -> Judges:
+def _judges_of_asset(source: Gaussians, cameras: str, views: int, shot: bool, judges: str) -> Judges:
     """Judges without knowing which views were scored: away from all that compression may have taken."""
-    given = read_cameras(cameras) if cameras else None
+    given, listed = without(read_cameras(cameras), judges) if cameras else None, read_cameras(judges) if judges else None
     every = len(given) if given is not None else None
     scored = given if given is not None and shot else training_views(source, given, every)
-    return judging_views(source, scored, given, hold_out=not shot, count=views, known=False)
+    return judging_views(source, scored, given, hold_out=not shot, count=views, known=False, listed=listed)
 
 
 def _facts(source: str, target: str, metadata: dict[str, Any], data: bytes) -> Facts:

@@ -9,6 +9,7 @@ import pytest
 from exgs_blender.cameras import Cameras, read_cameras
 from exgs_blender.cameras.trajectories import extent_of
 from exgs_blender.evaluate.held_out import held_out_views, surrounds_viewer, training_views
+from exgs_blender.evaluate.shifts import picture_shifts, typical_depths
 from exgs_blender.splats import Gaussians
 
 from ..clouds import random_gaussians
@@ -56,9 +57,18 @@ def test_cameras_of_a_file_are_split(data_dir: Path) -> None:
     assert len(held_out_views(random_gaussians(10), cameras, 5)) == 5
 
 
-def test_all_cameras_are_used_where_few() -> None:
-    few = held_out_views(random_gaussians(100), count=5)
-    assert set(training_views(random_gaussians(100), few, 24).names) == set(few.names[1:])
+def test_few_cameras_are_all_used_and_filled_up_with_views_between_them() -> None:
+    cloud = random_gaussians(100)
+    few = held_out_views(cloud, count=5)
+    views, judge = training_views(cloud, few, 24), held_out_views(cloud, few)
+    assert len(views) == 24
+    assert views.names[:4] == few.names[1:]
+    assert len(set(views.names)) == 24
+    shifts = picture_shifts(judge, views, typical_depths(cloud, judge))[0]
+    assert shifts.min() == shifts[:4].min()  # none comes nearer to the judge than the file's own
+    assert np.ptp(np.linalg.norm(views.positions(), axis=1)) > 0.01
+    np.testing.assert_array_equal(training_views(cloud, few, 24).viewmats, views.viewmats)
+    assert set(training_views(cloud, few, 3).names) <= set(few.names[1:])
     one = few.select([0])
     assert len(training_views(random_gaussians(100), one)) == 1
 

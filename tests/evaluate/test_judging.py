@@ -11,7 +11,8 @@ import pytest
 from exgs_blender.cameras import Cameras
 from exgs_blender.cameras.trajectories import extent_of, looking_at, orbit, turntable
 from exgs_blender.evaluate.held_out import scoring_views, training_views
-from exgs_blender.evaluate.judging import LEAST_SHIFT, Judges, judging_views, picture_shifts, typical_depths
+from exgs_blender.evaluate.judging import LEAST_SHIFT, Judges, judging_views
+from exgs_blender.evaluate.shifts import picture_shifts, typical_depths
 from exgs_blender.splats import Gaussians
 
 from ..clouds import random_gaussians
