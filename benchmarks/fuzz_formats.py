@@ -5,7 +5,8 @@
 
 Each format is fuzzed for that long in processes of its own, from the small whole files of the tests. "atheris" (pip install
 atheris) is libFuzzer with coverage of the readers' Python code; "mutations" are random changes. A crash is an exception other
-than ExgsError, a signal, more than 2 GB, or more than 10 seconds; its input is kept in benchmarks/out/fuzz.
+than ExgsError, a signal, more than 2 GB, or more than 10 seconds (USD: 60, as it starts a process a file); its input is kept in
+benchmarks/out/fuzz.
 Writes benchmarks/out/fuzz_formats.json; --record also benchmarks/results/fuzz_formats.*.
 """
 
@@ -80,7 +81,7 @@ def mutations_child(name: str, paths: list[Path], seconds: float, seed: int, fol
         file_name, content = rng.choice(contents)
         path = folder / file_name
         path.write_bytes(mutate(content, rng))
-        signal.alarm(SECONDS_EACH)
+        signal.alarm(6 * SECONDS_EACH if name == "usd" else SECONDS_EACH)  # USD gives its own process 20 seconds
         refused += try_one(path)
         signal.alarm(0)
         tried += 1
@@ -109,14 +110,20 @@ def fuzz_with_mutations(name: str, paths: list[Path], seconds: float, folder: Pa
     return {"tried": tried, "refused": refused, "crashes": crashes}
 
 
-def atheris_child(name: str, paths: list[Path], folder: Path, arguments: list[str]) -> None:
-    """Never returns: libFuzzer ends the process."""
+def instrument() -> None:
+    """Import the readers so that libFuzzer sees which lines an input reaches; before anything else imports them."""
     import atheris
 
     with atheris.instrument_imports(include=["exgs_blender.formats"]):
         from exgs_blender import formats
 
         formats.formats()
+
+
+def atheris_child(name: str, paths: list[Path], folder: Path, arguments: list[str]) -> None:
+    """Never returns: libFuzzer ends the process."""
+    import atheris
+
     target = folder / f"input{''.join(paths[0].suffixes)}"
 
     def one(data: bytes) -> None:
@@ -159,6 +166,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("fuzzer", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child and options.engine == "atheris":
+        instrument()
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as temporary:
         samples = samples_of(Path(temporary) / "whole")
         if options.child:
