@@ -69,6 +69,7 @@ def reduce_to(state: MergeState, count: int, report: Report = silent) -> MergeSt
     """Merge pairs until at most ``count`` (at least one) are left."""
     kernels = _kernels()
     table, sh, start = state.table, state.sh, len(state)
+    del state
     count = max(count, 1)
     while len(table) > count:
         points = np.ascontiguousarray(table[:, : kernels.Z + 1], np.float32)

@@ -21,7 +21,7 @@ from .thinning import Thinned, Thinning
 Notes = Callable[[int], dict[str, Any]]
 """Metadata of a file with so many Gaussians."""
 
-FIRST_BITS = 68.0
+FIRST_BITS = 56.0
 """Bits of a Gaussian to begin with, a little low: the first trial should keep too many, since merging can go on but not back."""
 AIM, TOLERANCE = 0.985, 0.03
 BUDGET_SHARE = (1 - TOLERANCE, 1.0)

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from ..errors import ExgsError
-from .quantise import BALANCED, EXTREME, FINE, NEAR_LOSSLESS, Steps
+from .quantise import Steps, steps_for_quality
 
 Method = Literal["merge", "exgs"]
 SHOT = "shot"
 
-LEVELS = ((1000.0, EXTREME), (100.0, BALANCED), (12.0, FINE), (3.0, NEAR_LOSSLESS))
-"""(Ratio, rounding that serves it best), measured on three captures; between them it is interpolated."""
+QUALITIES = ((1000.0, 0.0), (125.0, 1.0), (12.0, 2.0), (3.0, 3.0))
+"""(Ratio, the quality of ``steps_for_quality`` that serves it best), measured on three captures."""
 COARSEST = 4.0
 """Largest factor by which a budget may change the steps."""
 LEAST_LEVELS = 8
@@ -66,13 +65,9 @@ class CompressSettings:
 
 
 def steps_for(ratio: float) -> Steps:
-    """Rounding for a ratio: between the named levels, the logarithm of each step is linear in that of the ratio."""
-    at = np.log(np.clip(ratio, LEVELS[-1][0], LEVELS[0][0]))
-    for (high, coarse), (low, fine) in pairwise(LEVELS):
-        if at >= np.log(low):
-            share = float((at - np.log(low)) / (np.log(high) - np.log(low)))
-            return _between(fine, coarse, share)
-    return LEVELS[-1][1]
+    """Rounding for a ratio: between the named levels, quality is linear in the logarithm of the ratio."""
+    ratios, qualities = zip(*reversed(QUALITIES), strict=True)
+    return steps_for_quality(float(np.interp(np.log(ratio), np.log(ratios), qualities)))
 
 
 def scaled(steps: Steps, factor: float) -> Steps:
@@ -85,19 +80,4 @@ def scaled(steps: Steps, factor: float) -> Steps:
         opacity_levels=int(np.clip(round(steps.opacity_levels / factor), LEAST_LEVELS, 1 << 16)),
         colour=steps.colour * factor,
         sh=steps.sh * factor,
-    )
-
-
-def _between(fine: Steps, coarse: Steps, share: float) -> Steps:
-    def mixed(a: float, b: float) -> float:
-        return float(np.exp((1 - share) * np.log(a) + share * np.log(b)))
-
-    return Steps(
-        position_bits=(1 - share) * fine.position_bits + share * coarse.position_bits,
-        scale=mixed(fine.scale, coarse.scale),
-        rotation=mixed(fine.rotation, coarse.rotation),
-        opacity_levels=round(mixed(fine.opacity_levels, coarse.opacity_levels)),
-        colour=mixed(fine.colour, coarse.colour),
-        sh=mixed(fine.sh, coarse.sh),
-        sh_trade=(1 - share) * fine.sh_trade + share * coarse.sh_trade,
     )

@@ -12,7 +12,7 @@ from ..progress import Report, silent
 from ..splats import BlendStatistics, Gaussians
 from ..splats.gaussians import F32
 from .amplify import DEFAULT_STRENGTH, RenderError, amplify, local_loss, search_growth
-from .merge import gaussians_of, masses_of, reduce_to, start_merging
+from .merge import MergeState, gaussians_of, masses_of, reduce_to, start_merging
 from .prune import voxel_sample
 from .score import paper_score
 
@@ -44,14 +44,18 @@ class Merging:
     """Pairs merge until few enough are left. Going back up starts again from the source."""
 
     def __init__(self, gaussians: Gaussians, statistics: BlendStatistics) -> None:
-        self.total = len(gaussians)
-        self._start = self._latest = start_merging(gaussians, statistics)
-        self.available = len(self._start)
+        self._source = gaussians, statistics
+        self._latest: MergeState | None = start_merging(gaussians, statistics)
+        self.total, self.available = len(gaussians), len(self._latest)
 
     def reduced_to(self, count: int, report: Report = silent) -> Thinned:
-        state = self._latest if count <= len(self._latest) else self._start
-        self._latest = reduce_to(state, count, report)
+        self._latest = reduce_to(self._handed_over(count), count, report)
         return Thinned(gaussians_of(self._latest), masses_of(self._latest))
+
+    def _handed_over(self, count: int) -> MergeState:
+        """Where to merge on from. Nothing else holds it, so that its memory goes as soon as it is reordered."""
+        latest, self._latest = self._latest, None
+        return latest if latest is not None and count <= len(latest) else start_merging(*self._source)
 
     def notes(self) -> dict[str, Any]:
         return {}
