@@ -142,12 +142,21 @@ def others(rows: dict[str, dict[str, float]], cloud: Gaussians, repeats: int, fo
     reading = best(lambda: transform(folder / "a.ply", "null"), 1)
     for name in THEIRS_READ:
         path = folder / FILES[name][0]
-        rows[name]["splat-transform read"] = max(best(lambda p=path: transform(p, "null"), 1) - start, 0.0)
+        attempt(rows[name], "splat-transform read", lambda p=path: transform(p, "null"), start)
     for name in THEIRS_WRITE:
         suffix = FILES[name][0].removeprefix("a").removeprefix("v3").removeprefix("v4")
         version = ["--spz-version", name[-1]] if name.startswith("SPZ") else []
-        total = best(lambda s=suffix, v=version: transform(*v, folder / "a.ply", folder / f"other{s}"), 1)
-        rows[name]["splat-transform write"] = max(total - reading, 0.0)
+        convert = lambda s=suffix, v=version: transform(*v, folder / "a.ply", folder / f"other{s}")  # noqa: E731
+        attempt(rows[name], "splat-transform write", convert, reading)
+
+
+def attempt(row: dict[str, float], key: str, run: Callable[[], Any], without: float) -> None:
+    """Seconds beyond ``without``; -1 where the program gives up."""
+    try:
+        row[key] = max(best(run, 1) - without, 0.0)
+    except subprocess.CalledProcessError as error:
+        print(key, "failed:", error.stderr.decode(errors="replace").strip()[-200:])
+        row[key] = -1.0
 
 
 def read_with_plyfile(path: Path) -> np.ndarray:
@@ -329,6 +338,12 @@ def memory(counts: list[int], folder: Path) -> dict[str, Any]:
     return results
 
 
+def shown(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return "fails" if seconds < 0 else f"{seconds:.2f}"
+
+
 def table(results: dict[str, Any]) -> str:
     """All results as Markdown."""
     lines = [
@@ -345,7 +360,7 @@ def table(results: dict[str, Any]) -> str:
             "|---" * 10 + "|",
         ]
         for name, row in rows.items():
-            cells = [f"{row[key]:.2f}" if (key := f"{tool}{way}") in row else "" for way in ("read", "write") for tool in tools]
+            cells = [shown(row.get(f"{tool}{way}")) for way in ("read", "write") for tool in tools]
             lines.append(f"| {name} | {row['bytes'] / 1e6:.0f} | " if "bytes" in row else f"| {name} | | ")
             lines[-1] += " | ".join(cells) + " |"
         lines.append("")
