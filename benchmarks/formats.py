@@ -370,7 +370,7 @@ def table(results: dict[str, Any]) -> str:
         for count, row in results["ply"].items():
             a, b = row["wall"]["bytes"], row["wall"]["ExGS"]
             spent = f"{row['cpu']['bytes']:.3f} | {row['cpu']['ExGS']:.3f}"
-            lines.append(f"| {count} | {a:.3f} | {b:.3f} | {b / a:.2f} | {spent} | {row['load'] or 0:.1f} |")
+            lines.append(f"| {count} | {a:.3f} | {b:.3f} | {b / a:.2f} | {spent} | {row.get('load') or 0:.1f} |")
         lines += ["", "Ours splits the rows into arrays and looks for values that are not finite, in up to four threads.", ""]
     if "errors" in results:
         fields = list(next(iter(results["errors"].values())))[1:]
