@@ -259,7 +259,7 @@ def errors(folder: Path) -> dict[str, Any]:
         formats.write(folder / file, source, **options)
         results[name] = {
             "bytes a Gaussian": (folder / file).stat().st_size / len(cloud),
-            **field_errors(source, formats.read(folder / file)),
+            **field_errors(source, formats.read(folder / file), renamed_axes=name == "exgs"),
         }
         print(name, results[name], flush=True)
     return results
