@@ -16,7 +16,7 @@ from ..splats import Gaussians
 from .held_out import held_out_views, judging_size
 from .shifts import picture_shifts, typical_depths
 
-JudgingKind = Literal["held-out", "generated", "between"]
+JudgingKind = Literal["held-out", "listed", "generated", "between"]
 
 JUDGES = 8
 LEAST_SHIFT = 0.01
@@ -36,8 +36,9 @@ class Judges:
 
     Attributes:
         cameras: the views.
-        kind: "held-out": every eighth of the file, which scoring leaves out; "generated": made for the cloud, with another phase than
-            the scored ones; "between": every camera of the file was scored, so they lie between consecutive ones.
+        kind: "held-out": every eighth of the file, which scoring leaves out; "listed": of a file of their own; "generated": made for
+            the cloud, with another phase than the scored ones; "between":
+            every camera of the file was scored, so they lie between consecutive ones.
         scored: how many views were scored; 0 where that is not known.
         nearest: per view, how far its content moves from the nearest view that may have been scored, in picture widths.
         moved: how many views were moved aside because they coincided with a scored one.
@@ -72,7 +73,7 @@ def judging_views(
     kind: JudgingKind
     if listed is not None:
         picked = np.unique(np.linspace(0, len(listed) - 1, min(count, len(listed))).round().astype(int))
-        kind, views = "held-out", judging_size(listed.select(picked))
+        kind, views = "listed", judging_size(listed.select(picked))
     elif given is None:
         kind, views = "generated", held_out_views(gaussians, None, count)
     elif hold_out and len(given) > 1:

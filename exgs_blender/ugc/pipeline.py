@@ -32,11 +32,12 @@ LAST_ROUNDS = 2
 """Rounds for opacity and colour after the geometry is rounded."""
 MOST_REFITTED = 4_000_000
 """The equations of a Gaussian take 1 KB; a larger cloud is left as merging made it."""
-QUALITY_TRIALS = 5
+QUALITY_TRIALS = 6
 QUALITY_TOLERANCE = 0.25
 """dB"""
 STEEPNESS = 9.0
 """dB that ten times the bytes bring, to begin with; the trials correct it."""
+MAX_STRIDE = 0.7
 RATIOS = (2.0, 50_000.0)
 
 
@@ -194,25 +195,34 @@ def _at_quality(source: Thinning, source_bytes: int, settings: CompressSettings,
     """The smallest file found whose quality is the wanted one: a secant search over the logarithm of the ratio."""
     wanted = settings.psnr
     assert wanted is not None
-    tried: list[tuple[float, float, Coded]] = []
-    at = float(np.log10(settings.ratio))
-    for _ in range(QUALITY_TRIALS):
+    tried: dict[float, tuple[float, Coded]] = {}
+    at: float | None = float(np.log10(settings.ratio))
+    while at is not None and len(tried) < QUALITY_TRIALS:
         coded = _at_ratio(source, source_bytes, replace(settings, ratio=10**at), views, clock, report)
-        quality = _mean_psnr(clock.run("measure", views.errors_aside, dequantise(coded.quantised)))
-        tried.append((at, quality, coded))
-        if abs(quality - wanted) <= QUALITY_TOLERANCE:
+        tried[at] = _mean_psnr(clock.run("measure", views.errors_aside, dequantise(coded.quantised))) - wanted, coded
+        if abs(tried[at][0]) <= QUALITY_TOLERANCE:
             break
-        slope = -STEEPNESS
-        if len(tried) > 1:
-            (x0, y0, _), (x1, y1, _) = sorted(tried, key=lambda t: abs(t[1] - wanted))[:2]
-            slope = min((y1 - y0) / (x1 - x0), -3.0) if x1 != x0 else slope
-        nearest = min(tried, key=lambda t: abs(t[1] - wanted))
-        step = float(np.clip((wanted - nearest[1]) / slope, -0.7, 0.7))
-        following = float(np.clip(nearest[0] + step, *np.log10(RATIOS)))
-        if any(abs(following - t[0]) < 1e-3 for t in tried):
-            break  # the end of what the cloud can show
-        at = following
-    return min(tried, key=lambda t: abs(t[1] - wanted))[2]
+        at = _next_ratio({ratio: excess for ratio, (excess, _) in tried.items()})
+    return min(tried.values(), key=lambda found: abs(found[0]))[1]
+
+
+def _next_ratio(tried: dict[float, float]) -> float | None:
+    """Where to look next: between the two that enclose the wanted quality, else further on; None at the end of what can be.
+
+    ``tried``: logarithm of the ratio -> how much better than wanted, dB.
+    """
+    better, worse = [x for x, excess in tried.items() if excess >= 0], [x for x, excess in tried.items() if excess < 0]
+    if better and worse:
+        low, high = max(better), min(worse)
+        if low >= high:  # noise: more bytes were worse
+            low, high = min(low, high), max(low, high)
+        share = tried[low] / (tried[low] - tried[high]) if tried[low] > tried[high] else 0.5
+        following = low + float(np.clip(share, 0.1, 0.9)) * (high - low)
+    else:
+        nearest = min(tried, key=lambda x: abs(tried[x]))
+        following = nearest + float(np.clip(tried[nearest] / STEEPNESS, -MAX_STRIDE, MAX_STRIDE))
+    following = float(np.clip(following, *np.log10(RATIOS)))
+    return None if any(abs(following - x) < 0.01 for x in tried) else following
 
 
 def _mean_psnr(errors: tuple[float, ...]) -> float:
@@ -240,5 +250,6 @@ def _metadata(source_count: int, kept: int, settings: CompressSettings, method: 
         "method": method,
         "views": settings.views,
         "ratio_wanted": settings.ratio,
+        **({} if settings.psnr is None else {"psnr_wanted": settings.psnr}),
         **notes,
     }

@@ -168,7 +168,7 @@ class _Wanted:
         aside, given = None, self.given
         if self.set_aside:
             aside, given = aside_views(gaussians, given)
-        around = training_views(gaussians, None, self.count if given is None else None) if given is None or self.everywhere > 0 else None
+        around = training_views(gaussians, None, self.count) if given is None or self.everywhere > 0 else None
         sets = [] if around is None else [(around, self.everywhere if given is not None else 1.0)]
         if given is not None and self.everywhere < 1:
             sets.append((self._of_file(gaussians, given), 1.0 - self.everywhere))

@@ -50,7 +50,7 @@ def measure_compressed(
         seconds: of the stages so far.
     """
     asset = decompress(result.data, target)
-    judges = judging_views(gaussians, scored, given, hold_out=hold_out)
+    judges = judging_views(gaussians, scored, given, hold_out=hold_out, listed=listed)
     facts = _facts(source, target, asset.metadata, result.data)
     facts = replace(facts, attributes=result.sections, seconds={name: round(value, 3) for name, value in seconds.items()})
     return measure(gaussians, asset.gaussians, judges, facts, report)

@@ -95,6 +95,8 @@ def judged_how(judges: Judges) -> str:
             )
             if judges.scored:
                 text += f" The {judges.scored} views that were scored are others of the same file."
+        case "listed":
+            text = f"{views} of the file of judging cameras judge; compression leaves out what is named there."
         case "generated":
             scored = f"the {judges.scored} views that were scored" if judges.scored else "those that compression scores"
             text = f"No camera file was given: {views} around the capture judge, turned against {scored}."
