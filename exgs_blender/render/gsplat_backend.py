@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..splats.ellipsoids import UPPER
 from . import constants
 from .frame import Backend, Frame, RasterizeMode
-from .prepared import UPPER, PreparedScene
+from .prepared import PreparedScene
 from .view import View
 
 _resident: dict[int, tuple[PreparedScene, dict[str, Any]]] = {}

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from ..errors import ExgsError
 from ..splats import Scene, SplatObject, objects_of
 from ..splats.activation import opacity_from_logit, scale_from_log, unit_quats
+from ..splats.ellipsoids import UPPER
 from ..splats.gaussians import F32
 
 F64 = NDArray[np.float64]
-UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-"""The order of the six values of a symmetric 3x3 matrix, gsplat's."""
 
 
 @dataclass(frozen=True, eq=False)

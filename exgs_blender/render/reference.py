@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..splats.ellipsoids import UPPER
 from . import constants
 from .frame import Backend, Frame, RasterizeMode
-from .prepared import UPPER, PreparedScene
+from .prepared import PreparedScene
 from .view import View
 
 F64 = NDArray[np.float64]

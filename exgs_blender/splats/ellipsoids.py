@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .activation import logit_from_opacity, opacity_from_logit, scale_from_log, unit_quats
+from .activation import logit_from_opacity, opacity_from_logit, scale_from_log
 from .gaussians import F32, Gaussians
+from .rotations import matrices_from_quats, quats_from_matrices
 
 F64 = np.ndarray[Any, np.dtype[np.float64]]
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -68,7 +69,7 @@ def axes_from_covariances(covariances: F64) -> tuple[F32, F32]:
     values, vectors = np.linalg.eigh(covariances)
     vectors[:, :, 2] *= np.sign(np.linalg.det(vectors))[:, None]
     floor = np.maximum(values[:, 2:] * FLATTEST, 1e-30)
-    return quats_from_matrices(vectors), (0.5 * np.log(np.maximum(values, floor))).astype(np.float32)
+    return quats_from_matrices(vectors).astype(np.float32), (0.5 * np.log(np.maximum(values, floor))).astype(np.float32)
 
 
 def covariances_of(gaussians: Gaussians) -> F64:
@@ -76,24 +77,3 @@ def covariances_of(gaussians: Gaussians) -> F64:
     half = matrices_from_quats(gaussians.quats) * scale_from_log(gaussians.scales).astype(np.float64)[:, None, :]
     full = half @ half.transpose(0, 2, 1)
     return np.stack([full[:, i, j] for i, j in UPPER], axis=1)
-
-
-def matrices_from_quats(quats: F32) -> F64:
-    """[N, 4] wxyz, any length -> [N, 3, 3] rotations."""
-    w, x, y, z = unit_quats(quats).astype(np.float64).T
-    rows = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]
-    rows += [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]
-    rows += [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]
-    return np.stack(rows, axis=1).reshape(-1, 3, 3)
-
-
-def quats_from_matrices(matrices: F64) -> F32:
-    """[N, 3, 3] rotations -> [N, 4] wxyz, by the largest of the four squared components (no cancellation)."""
-    m = matrices
-    trace = np.trace(m, axis1=1, axis2=2)
-    squares = 1 + np.stack([trace, *(2 * m[:, i, i] - trace for i in range(3))], axis=1)
-    wx, wy, wz = m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]
-    xy, xz, yz = m[:, 0, 1] + m[:, 1, 0], m[:, 0, 2] + m[:, 2, 0], m[:, 1, 2] + m[:, 2, 1]
-    outer = np.stack([squares[:, 0], wx, wy, wz, wx, squares[:, 1], xy, xz, wy, xy, squares[:, 2], yz, wz, xz, yz, squares[:, 3]], axis=1)
-    rows = outer.reshape(-1, 4, 4)[np.arange(len(m)), np.argmax(squares, axis=1)]
-    return unit_quats(rows.astype(np.float32))

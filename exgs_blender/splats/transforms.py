@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ExgsError
-from .activation import log_from_scale, scale_from_log, unit_quats
+from .activation import log_from_scale, scale_from_log
 from .gaussians import F32, Gaussians
+from .rotations import matrices_from_quats, quats_from_matrices
 from .spherical_harmonics import sh_rotations, sh_signs
 
 F64 = NDArray[np.float64]
@@ -106,11 +107,11 @@ def _reshaped(gaussians: Gaussians, linear: F64) -> tuple[F32, F32]:
     """Log scales and rotations of L C L^T, with C^(1/2) = R S: the singular values and left vectors of L R S."""
     scales, quats = np.empty_like(gaussians.scales), np.empty_like(gaussians.quats)
     for rows in _chunks(len(gaussians)):
-        axes = _matrices(unit_quats(gaussians.quats[rows]).astype(np.float64)) * scale_from_log(gaussians.scales[rows])[:, None, :]
+        axes = matrices_from_quats(gaussians.quats[rows]) * scale_from_log(gaussians.scales[rows])[:, None, :]
         left, stretch, _ = np.linalg.svd(linear @ axes)
         left *= np.linalg.det(left)[:, None, None]
         scales[rows] = log_from_scale(stretch.astype(np.float32))
-        quats[rows] = _quats_from_matrices(left)
+        quats[rows] = quats_from_matrices(left)
     return scales, quats
 
 
@@ -121,37 +122,7 @@ def _multiplied(first: F64, quats: F32) -> F32:
     return (quats @ left.T).astype(np.float32)
 
 
-def _matrices(quats: F64) -> F64:
-    """Rotation matrices [N, 3, 3] of unit quaternions wxyz [N, 4]."""
-    w, x, y, z = quats.T
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
-
-
-def _quats_from_matrices(matrices: F64) -> F64:
-    """Unit quaternions wxyz [N, 4] of rotation matrices [N, 3, 3].
-
-    Row i of the 4 x 4 table is 4 q_i q; the row with the largest diagonal entry is taken, so that nothing small is divided by.
-    """
-    m = matrices
-    trace = np.trace(m, axis1=1, axis2=2)
-    table = np.empty((len(m), 4, 4))
-    table[:, 0, 0] = 1 + trace
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        table[:, i + 1, i + 1] = 1 + 2 * m[:, i, i] - trace
-        table[:, 0, i + 1] = table[:, i + 1, 0] = m[:, k, j] - m[:, j, k]
-        table[:, j + 1, k + 1] = table[:, k + 1, j + 1] = m[:, j, k] + m[:, k, j]
-    best = np.argmax(np.diagonal(table, axis1=1, axis2=2), axis=1)
-    quats = table[np.arange(len(m)), best]
-    return quats / np.linalg.norm(quats, axis=1, keepdims=True)
-
-
 def _quat_from_matrix(matrix: F64) -> F64:
     """[3, 3] -> [4]."""
-    quat: F64 = _quats_from_matrices(matrix[None])[0]
+    quat: F64 = quats_from_matrices(matrix[None])[0]
     return quat

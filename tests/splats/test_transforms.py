@@ -6,9 +6,10 @@ import pytest
 
 from exgs_blender.errors import ExgsError
 from exgs_blender.splats import Gaussians
-from exgs_blender.splats.activation import scale_from_log, unit_quats
+from exgs_blender.splats.activation import scale_from_log
+from exgs_blender.splats.rotations import matrices_from_quats
 from exgs_blender.splats.spherical_harmonics import sh_basis, sh_rotations, sh_signs
-from exgs_blender.splats.transforms import _matrices, flipped, moved, transformed
+from exgs_blender.splats.transforms import flipped, moved, transformed
 
 from ..clouds import random_gaussians
 
@@ -20,7 +21,7 @@ def directions(count: int = 50) -> np.ndarray:
 
 def rotation(seed: int) -> np.ndarray:
     quat = np.random.default_rng(seed).normal(size=(1, 4))
-    return _matrices(quat / np.linalg.norm(quat))[0]
+    return matrices_from_quats(quat / np.linalg.norm(quat))[0]
 
 
 def affine(linear: np.ndarray, shift: tuple[float, float, float] = (1.0, -2.0, 0.5)) -> np.ndarray:
@@ -30,7 +31,7 @@ def affine(linear: np.ndarray, shift: tuple[float, float, float] = (1.0, -2.0, 0
 
 
 def covariances(cloud: Gaussians) -> np.ndarray:
-    axes = _matrices(unit_quats(cloud.quats).astype(float)) * scale_from_log(cloud.scales)[:, None, :]
+    axes = matrices_from_quats(cloud.quats) * scale_from_log(cloud.scales)[:, None, :]
     return axes @ axes.transpose(0, 2, 1)
 
 
