@@ -9,7 +9,8 @@ from ..cameras import Cameras
 from ..progress import Report
 from ..splats import Gaussians
 from ..splats.ellipsoids import ellipsoids_of, gaussians_from
-from ..ugc.quantise import Steps, dequantise, quantise
+from ..ugc.dequantise import dequantise
+from ..ugc.quantise import Steps, quantise
 from ..ugc.refit import RefitSettings, refit
 from ..ugc.settings import Method, steps_for
 from ..ugc.thinning import Merging, Sampling, Thinning

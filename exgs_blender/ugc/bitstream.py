@@ -22,6 +22,7 @@ from . import v1
 from .container import HINT, MAGIC, Container, read_container, write_container
 from .context_search import fit_models
 from .contexts import Model, pack_models, tables_bytes_limit, unpack_models
+from .dequantise import dequantise
 from .grid import MAX_CELL_BITS, MAX_REFINEMENT, Grid, cells_from_codes
 from .layer_coding import (
     ACTIVE,
@@ -32,14 +33,14 @@ from .layer_coding import (
     SCALE,
     SH,
     Columns,
-    LayerDecoder,
     columns_of,
     encode_part,
     parts_of,
     surroundings_of,
     symbols_of,
 )
-from .quantise import Quantised, Steps, dequantise
+from .layer_decoding import LayerDecoder
+from .quantise import Quantised, Steps
 
 __all__ = ["HINT", "MAGIC", "decode_cloud", "decode_gaussians", "encode_cloud", "section_sizes"]
 

@@ -97,7 +97,10 @@ def codes_from_cells(cells: NDArray[np.integer[Any]]) -> U64:
 
 def cells_from_codes(codes: U64) -> NDArray[np.int32]:
     """Inverse of :func:`codes_from_cells`."""
-    return np.stack([_gather(codes >> np.uint64(axis)) for axis in range(3)], axis=1).astype(np.int32)
+    cells = np.empty((len(codes), 3), np.int32)
+    for axis in range(3):
+        cells[:, axis] = _gather(codes >> np.uint64(axis))
+    return cells
 
 
 _STEPS = ((32, 0x1F00000000FFFF), (16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F), (4, 0x10C30C30C30C30C3), (2, 0x1249249249249249))

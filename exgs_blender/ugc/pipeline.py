@@ -19,7 +19,8 @@ from ..splats.activation import logit_from_opacity
 from ..splats.ellipsoids import ellipsoids_of, gaussians_from
 from .bitstream import decode_gaussians, encode_cloud
 from .clock import Clock
-from .quantise import NEAR_LOSSLESS, Steps, dequantise, quantise
+from .dequantise import dequantise
+from .quantise import NEAR_LOSSLESS, Steps, quantise
 from .rate import Coded, coded_with, fill_budget, recoded, thinned_to
 from .refit import Fit, RefitSettings, refit
 from .score import check_count

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gaussians <-> integers: what each attribute is rounded to.
+"""Gaussians -> integers: what each attribute is rounded to.
 
 Steps are uniform in a domain where equal errors look about equally bad: contracted positions cut finer for smaller Gaussians,
 log-scales, Rodrigues vectors with a step per axis from the extents, opacity, YCoCg colour, principal components of the
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from ..errors import ExgsError
 from ..splats import Gaussians
-from ..splats.activation import SH_C0, logit_from_opacity, opacity_from_logit
-from ..splats.gaussians import F32, SH_COEFFICIENTS
-from .compiled import in_slices
+from ..splats.activation import SH_C0, opacity_from_logit
+from ..splats.gaussians import F32
 from .grid import MAX_REFINEMENT, Grid, codes_from_cells, grid_for
-from .rotations import canonical_rotations, quats_from_rodrigues, rotation_steps
-from .spherical import components_of, harmonics_from_components
+from .rotations import canonical_rotations, rotation_steps
+from .spherical import components_of
 
 I32 = NDArray[np.int32]
 
@@ -150,37 +149,6 @@ def requantise(quantised: Quantised, gaussians: Gaussians, weight: F32 | None = 
     return replace(quantised, **_look(gaussians, quantised.steps, weight))
 
 
-def dequantise(quantised: Quantised) -> Gaussians:
-    """The cloud that a reader gets. The same wherever the integers are the same, to float32 rounding."""
-    count, rest = len(quantised), SH_COEFFICIENTS[quantised.sh_degree] - 1
-    shapes = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": (1, 3), "shN": (rest, 3)}
-    fields = {name: np.empty((count, *shape), np.float32) for name, shape in shapes.items()}
-
-    def work(part: slice) -> None:
-        for name, values in _values(quantised, part).items():
-            fields[name][part] = values
-
-    in_slices(work, count)
-    return Gaussians(**fields)
-
-
-def _values(q: Quantised, part: slice) -> dict[str, F32]:
-    """The fields of ``Gaussians`` for some of them."""
-    steps, scales = q.steps, q.scales[part]
-    cuts = q.grid.cuts(scales)
-    half_step = 0.5 / steps.opacity_levels
-    opacity = np.clip(np.arange(steps.opacity_levels + 1) / steps.opacity_levels, half_step / 2, 1 - half_step / 2)
-    logits = logit_from_opacity(opacity.astype(np.float32))
-    return {
-        "means": q.grid.world_from_places((q.cells[part] << cuts[:, None]) | q.offsets[part], cuts),
-        "quats": quats_from_rodrigues(q.rotations[part] * rotation_steps(scales, steps.scale, q.pixel, steps.rotation)),
-        "scales": scales * np.float32(steps.scale),
-        "opacities": logits[np.clip(q.opacities[part], 0, steps.opacity_levels)],
-        "sh0": _sh0_from_ycocg(q.colours[part], steps.colour)[:, None],
-        "shN": harmonics_from_components(q.sh[part], q.basis, steps.sh).reshape(len(scales), SH_COEFFICIENTS[q.sh_degree] - 1, 3),
-    }
-
-
 def select_layers(quantised: Quantised, count: int) -> Quantised:
     """The first ``count`` layers alone."""
     kept = sum(quantised.layers[:count])
@@ -258,10 +226,3 @@ def _ycocg_from_sh0(sh0: F32) -> NDArray[np.float64]:
     """[N, 3] degree-0 coefficients -> luma, orange and green difference of the 0..1 colour."""
     r, g, b = (0.5 + SH_C0 * sh0.astype(np.float64)).T
     return np.stack([(r + 2 * g + b) / 4, (r - b) / 2, (2 * g - r - b) / 4], axis=1)
-
-
-def _sh0_from_ycocg(colours: I32, step: float) -> F32:
-    """Rounded YCoCg [N, 3] -> degree-0 coefficients [N, 3]."""
-    c = CHROMA
-    back = np.array([[1, 1, 1], [c, 0, -c], [-c, c, -c]]) * (step / SH_C0)
-    return colours.astype(np.float32) @ back.astype(np.float32) - np.float32(0.5 / SH_C0)

@@ -45,15 +45,20 @@ def rotation_steps(scales: NDArray[np.integer[Any]], scale_step: float, pixel: f
     """
     if len(scales) == 0:
         return np.zeros((0, 3), np.float32)
-    lowest = int(scales.min())
-    values = np.arange(lowest, int(scales.max()) + 1) * scale_step
-    extents = np.hypot(np.exp(np.clip(values, -80.0, 41.0)), pixel).astype(np.float32)
+    extents, lowest = widened_extents(scales, scale_step, pixel)
     extent = extents[scales - lowest]
     steps = np.empty(scales.shape, np.float32)
     for axis in range(3):
         ratio = extent[:, FIRST[axis]] / extent[:, SECOND[axis]]
         steps[:, axis] = np.float32(step) / np.sqrt(np.square(ratio - 1 / ratio) + np.float32(ROUND))
     return steps
+
+
+def widened_extents(scales: NDArray[np.integer[Any]], scale_step: float, pixel: float) -> tuple[F32, int]:
+    """(Standard deviations widened by ``pixel``, by log-scale integer from the least of ``scales`` on; that integer)."""
+    lowest = int(scales.min())
+    values = np.arange(lowest, int(scales.max()) + 1) * scale_step
+    return np.hypot(np.exp(np.clip(values, -80.0, 41.0)), pixel).astype(np.float32), lowest
 
 
 def quats_from_rodrigues(vectors: F32) -> F32:

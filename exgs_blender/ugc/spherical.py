@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..splats.gaussians import F32
-from .compiled import kernels_for
 
 I32 = NDArray[np.int32]
 I8 = NDArray[np.int8]
@@ -21,6 +20,8 @@ I8 = NDArray[np.int8]
 BASIS_ONE = 127
 WEIGHT_POWER, WEIGHT_CAP = 0.7, 0.99
 PASSES = 2
+BLOCK_PRODUCTS = 1 << 18
+"""Multiplications in one call of BLAS: few enough that it stays in the cache and starts no threads of its own."""
 
 
 def components_of(shN: F32, step: float, trade: float, weight: F32 | None) -> tuple[I32, I8]:
@@ -54,15 +55,13 @@ def unit_rows(basis: I8) -> NDArray[np.float64]:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def harmonics_from_components(components: NDArray[np.integer[Any]], basis: I8, step: float) -> F32:
-    """[N, M] -> [N, 3 (K - 1)]."""
+def harmonics_from_components(components: NDArray[np.integer[Any]], basis: I8, step: float, out: F32) -> None:
+    """Components [N, M] -> ``out`` [N, 3 (K - 1)]."""
     rows = (unit_rows(basis) * step).astype(np.float32)
-    kernels = kernels_for(len(components)) if rows.size else None
-    if kernels is None:
-        return components.astype(np.float32) @ rows
-    result = np.empty((len(components), rows.shape[1]), np.float32)
-    kernels.combine(components.T, rows, result)
-    return result
+    length = max(BLOCK_PRODUCTS // max(rows.size, 1), 1)
+    for start in range(0, len(components), length):
+        block = slice(start, start + length)
+        np.matmul(components[block].T.astype(np.float32).T, rows, out=out[block])
 
 
 def _importance(weight: F32 | None, count: int) -> F32:

@@ -21,8 +21,9 @@ from exgs_blender.ugc import compiled, decompress, layer_coding
 from exgs_blender.ugc import quantise as quantise_module
 from exgs_blender.ugc.bitstream import decode_gaussians, encode_cloud, section_sizes
 from exgs_blender.ugc.container import MAGIC, read_container, write_container
+from exgs_blender.ugc.dequantise import dequantise
 from exgs_blender.ugc.pipeline import encode_all
-from exgs_blender.ugc.quantise import BALANCED, EXTREME, FINE, NEAR_LOSSLESS, Steps, dequantise, quantise, select_layers
+from exgs_blender.ugc.quantise import BALANCED, EXTREME, FINE, NEAR_LOSSLESS, Steps, quantise, select_layers
 
 from ..clouds import random_gaussians
 

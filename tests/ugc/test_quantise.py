@@ -11,6 +11,7 @@ from exgs_blender.errors import ExgsError
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.activation import SH_C0, opacity_from_logit
 from exgs_blender.splats.ellipsoids import covariances_of
+from exgs_blender.ugc.dequantise import dequantise
 from exgs_blender.ugc.grid import cells_from_codes, codes_from_cells
 from exgs_blender.ugc.quantise import (
     BALANCED,
@@ -18,7 +19,6 @@ from exgs_blender.ugc.quantise import (
     FINE,
     NEAR_LOSSLESS,
     Steps,
-    dequantise,
     quantise,
     quantise_with_order,
     requantise,

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bytes -> layers of a rounded cloud, the inverse of ``layer_coding``. See docs/exgs-format.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ExgsError
+from .bits import unpack_bits
+from .compiled import kernels_for
+from .contexts import I64, NEIGHBOURS, Earlier, Model, Source, Surroundings
+from .grid import Grid
+from .layer_coding import ACTIVE, LENGTH, PART_HEAD, SCALE, SH, Columns, bits_below, coded_where
+from .quantise import I32
+from .rans import MAX_LANES, Decoder, Search, StreamDecoder
+
+U32 = NDArray[np.uint32]
+
+
+class LayerDecoder:
+    """Decodes one layer after another into whole arrays."""
+
+    def __init__(self, count: int, models: Sequence[Model], grid: Grid) -> None:
+        self._models, self._grid = models, grid
+        self._alphabets = [model.alphabet for model in models]
+        contexts = {source.channel for model in models for source in (model.first, model.second) if source.kind}
+        self._symbols = {channel: np.zeros(count, np.uint16) for channel in contexts}
+        self._kernels = kernels_for(count)
+        frequencies = [model.frequencies() for model in models]
+        self._decoders = [Decoder.of(f) for f in frequencies] if self._kernels is None else []
+        self._searches = [Search.of(f) for f in frequencies] if self._kernels is not None else []
+        self.columns = Columns(
+            np.zeros((len(models), count), np.int32), np.zeros(count, np.uint64), np.zeros((count, 3), np.int32), np.zeros(count, np.int8)
+        )
+
+    def decode(self, data: bytes, parts: Sequence[slice]) -> None:
+        """Decode a layer; its parts side by side in threads (numpy works outside the interpreter's lock).
+
+        Raises:
+            ExgsError: the layer is not self-consistent (its checksum was right, so its writer is at fault).
+        """
+        pieces, at = [], 0
+        for _ in parts:
+            if at + PART_HEAD.size > len(data):
+                raise ExgsError("ends within a part's head")
+            lanes, words, plain = PART_HEAD.unpack_from(data, at)
+            size = PART_HEAD.size + 4 * lanes + 2 * words + plain
+            if not 1 <= lanes <= MAX_LANES or at + size > len(data):
+                raise ExgsError("a part's head does not fit its length")
+            pieces.append(data[at : at + size])
+            at += size
+        if at != len(data):
+            raise ExgsError(f"{len(data) - at} bytes follow its parts")
+        if not parts:
+            return
+        before = Earlier.of(self.columns.codes[: parts[0].start])
+        with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
+            list(pool.map(lambda job: self._part(job[0], job[1], before), zip(pieces, parts, strict=True)))
+
+    def _part(self, data: bytes, run: slice, before: Earlier) -> None:
+        lanes, word_count, _ = PART_HEAD.unpack_from(data)
+        stream = StreamDecoder(
+            np.frombuffer(data, "<u4", lanes, PART_HEAD.size), np.frombuffer(data, "<u2", word_count, PART_HEAD.size + 4 * lanes)
+        )
+        bits = _PlainBits(data[PART_HEAD.size + 4 * lanes + 2 * word_count :], self._kernels)
+        columns, values = self.columns, self.columns.values[:, run]
+        around = Surroundings(self._symbols, self._alphabets, run, None)
+        everywhere = np.arange(run.stop - run.start, dtype=np.uint32)
+        self._read(stream, LENGTH, around, everywhere)
+        columns.codes[run] = self._positions(values[LENGTH], bits)
+        around = replace(around, near=before.neighbours(columns.codes[run]))
+        where = everywhere
+        for channel in range(1, len(self._models)):
+            if channel >= SH:
+                where = self._narrowed(where, values[ACTIVE], channel - SH)
+            self._read(stream, channel, around, where)
+        bits.insert(stream.finish())
+        for channel in range(1, len(self._models)):
+            if self._models[channel].plain_bits:
+                coded = coded_where(channel, values[ACTIVE] if channel >= SH else None)
+                number = len(values[0]) if coded is None else len(coded)
+                raw = bits.take(np.full(number, self._models[channel].plain_bits)).astype(np.int32)
+                values[channel, slice(None) if coded is None else coded] += raw
+        cuts = columns.cuts[run] = self._grid.cuts(values[SCALE : SCALE + 3].T)
+        _part_axes(bits.take(3 * cuts), cuts, columns.offsets[run])
+        bits.finish()
+
+    def _narrowed(self, where: U32, active: I32, above: int) -> U32:
+        """Those of ``where`` with more than ``above`` active components; they are ever fewer."""
+        if self._kernels is None:
+            return where[active[where] > above]
+        kept = where.copy() if above == 0 else where  # in place, but never where everything is listed
+        return kept[: self._kernels.narrow(active, above, kept)]
+
+    def _read(self, stream: StreamDecoder, channel: int, around: Surroundings, where: U32) -> None:
+        """One channel of the Gaussians at ``where`` in a run: symbols where they are contexts, values but for the plain bits."""
+        model, values = self._models[channel], self.columns.values[channel, around.run]
+        whole = len(where) == len(values)
+        if self._kernels is None:
+            rows = around.rows(model, None if whole else where.astype(np.int64))
+            symbols = stream.read(self._decoders[channel], rows, len(where))
+        else:
+            symbols = self._read_compiled(self._kernels, stream, channel, around, where)
+        if self._kernels is None or whole:
+            values[slice(None) if whole else where] = (symbols.astype(np.int32) << model.plain_bits) + model.low
+        else:
+            self._kernels.place(symbols, where, model.low, model.plain_bits, values)
+        if channel in self._symbols:
+            kept = self._symbols[channel][around.run]
+            if not whole:
+                kept[:] = _symbol_of_nothing(model)
+            kept[slice(None) if whole else where] = symbols
+
+    def _read_compiled(self, kernels: Any, stream: StreamDecoder, channel: int, around: Surroundings, where: U32) -> NDArray[np.uint16]:
+        """The twin of what :meth:`_read` does with numpy."""
+        model, search = self._models[channel], self._searches[channel]
+        rows, symbols = np.zeros(len(where), np.uint32), np.empty(len(where), np.uint16)
+        for source, factor in ((model.first, model.second.classes), (model.second, 1)):
+            if source.classes > 1:
+                self._add_classes(kernels, source, factor, around, where, rows)
+        stream.read_compiled(kernels.read_symbols, search.first, search.ends, model.alphabet, rows, symbols)
+        return symbols
+
+    def _add_classes(self, kernels: Any, source: Source, factor: int, around: Surroundings, where: U32, rows: U32) -> None:
+        table = (source.of(self._alphabets[source.channel]) * factor).astype(np.uint32)
+        symbols = self._symbols[source.channel]
+        if source.kind < NEIGHBOURS:
+            kernels.add_classes(table, symbols, around.run.start, where, rows)
+        elif around.near is None:
+            rows += np.uint32((source.classes - 1) * factor)
+        else:
+            kernels.add_near_classes(table, symbols, *around.near, where, rows)
+
+    def _positions(self, lengths: I32, bits: _PlainBits) -> NDArray[np.uint64]:
+        if len(lengths) and (lengths.min() < 0 or lengths.max() > 3 * self._grid.bits):
+            raise ExgsError("a position lies outside the grid")
+        below = bits_below(lengths)
+        leading = np.where(lengths > 0, np.int64(1) << below.astype(np.int64), 0)
+        codes = np.cumsum(bits.take(below) + leading)
+        if len(codes) and (codes.min() < 0 or int(codes.max()) >> (3 * self._grid.bits)):
+            raise ExgsError("a position lies outside the grid")
+        return codes.astype(np.uint64)
+
+
+class _PlainBits:
+    """Reads fields of plain bits, each padded to whole bytes, one after another."""
+
+    def __init__(self, data: bytes, kernels: Any) -> None:
+        self._data, self._at, self._spare, self._kernels = data, 0, 0, kernels
+
+    def take(self, lengths: NDArray[np.integer[Any]]) -> I64:
+        size = (int(lengths.sum(dtype=np.int64)) + 7) // 8
+        if self._at + size > len(self._data):
+            raise ExgsError("ends within its plain bits")
+        field = self._data[self._at : self._at + size]
+        self._at += size
+        if self._kernels is None:
+            return unpack_bits(field, lengths)
+        values = np.empty(len(lengths), np.int64)
+        self._kernels.unpack(np.frombuffer(field + bytes(8), np.uint8), lengths, values)
+        return values
+
+    def insert(self, luggage: bytes) -> None:
+        """What comes next, before the rest."""
+        self._data, self._at, self._spare = luggage + self._data[self._at :], 0, len(luggage)
+
+    def finish(self) -> None:
+        """All is read, but for zeros in luggage that was not needed."""
+        left = self._data[self._at :]
+        if len(left) > self._spare or any(left):
+            raise ExgsError(f"{len(left)} bytes follow its plain bits")
+
+
+def _symbol_of_nothing(model: Model) -> int:
+    """The symbol of 0, which a component that is not there counts as."""
+    return int(np.clip(-model.low >> model.plain_bits, 0, model.alphabet - 1))
+
+
+def _part_axes(joined: I64, cuts: NDArray[np.int8], offsets: I32) -> None:
+    """[n] -> ``offsets`` [n, 3] of [n] bits an axis; the inverse of ``layer_coding``'s joining."""
+    shift, mask = cuts.astype(np.int64), (1 << cuts.astype(np.int64)) - 1
+    offsets[:, 0] = joined >> 2 * shift
+    offsets[:, 1] = (joined >> shift) & mask
+    offsets[:, 2] = joined & mask
