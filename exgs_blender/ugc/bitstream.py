@@ -19,11 +19,12 @@ from ..errors import ExgsError, FileError
 from ..splats import MAX_SH_DEGREE, Gaussians
 from ..splats.gaussians import SH_COEFFICIENTS
 from . import v1
+from .compiled import in_slices
 from .container import HINT, MAGIC, Container, read_container, write_container
 from .context_search import fit_models
 from .contexts import Model, pack_models, tables_bytes_limit, unpack_models
 from .dequantise import dequantise
-from .grid import MAX_CELL_BITS, MAX_REFINEMENT, Grid, cells_from_codes
+from .grid import MAX_CELL_BITS, MAX_REFINEMENT, Grid
 from .layer_coding import (
     ACTIVE,
     COLOUR,
@@ -121,7 +122,8 @@ def decode_gaussians(data: bytes, name: str, *, partial: bool = False) -> tuple[
 
 def _finite(gaussians: Gaussians, metadata: dict[str, Any], name: str) -> tuple[Gaussians, dict[str, Any]]:
     """Both as they are; refuses what overflowed."""
-    sums = [float(array.sum()) for _, array in gaussians.arrays()]  # quick: only a sum that overflows asks for a closer look
+    sums: list[float] = []  # quick: only a sum that overflows asks for a closer look
+    in_slices(lambda part: sums.extend(float(array[part].sum()) for _, array in gaussians.arrays()), len(gaussians))
     bad = None if all(map(math.isfinite, sums)) else gaussians.nonfinite_field()
     if bad:
         raise FileError(name, f"decodes to a value in '{bad[0]}' that is not finite (Gaussian {bad[1]})", HINT)
@@ -160,7 +162,7 @@ def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised
         pixel=head.pixel,
         sh_degree=head.sh_degree,
         layers=head.layers,
-        cells=cells_from_codes(columns.codes),
+        cells=decoder.cells,
         offsets=columns.offsets,
         scales=values[SCALE : SCALE + 3].T,
         rotations=values[ROTATION : ROTATION + 3].T,

@@ -29,36 +29,58 @@ def narrow(active, above, where):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def add_classes(table, source, run, where, rows):  # type: ignore[no-untyped-def]
-    """rows[k] += the class, by ``table``, of the own symbol of the Gaussian run + where[k]; ``source`` holds those of all Gaussians."""
-    for k in range(U(len(rows))):
-        rows[k] += table[U(source[U(run) + U(where[k])])]
+def search_tables(frequencies, first, ends):  # type: ignore[no-untyped-def]
+    """Fill first [rows, 2^10] and ends [rows, alphabet + 1] of a ``Search``."""
+    step = 1 << (SCALE_BITS - SEARCH_BITS)
+    for row in range(frequencies.shape[0]):
+        end, slot = 0, 0
+        for symbol in range(frequencies.shape[1]):
+            ends[row, symbol] = end
+            end += frequencies[row, symbol]
+            while slot * step < end:
+                first[row, slot] = symbol
+                slot += 1
+        ends[row, frequencies.shape[1]] = end
 
 
 @njit(cache=True, nogil=True)
-def add_near_classes(table, source, before, after, where, rows):  # type: ignore[no-untyped-def]
-    """The same of the mean symbol of the two neighbours of the Gaussian."""
-    for k in range(U(len(rows))):
-        e = U(where[k])
-        rows[k] += table[(U(source[U(before[e])]) + U(source[U(after[e])])) >> ONE]
+def neighbours(earlier, order, start, codes, before, after):  # type: ignore[no-untyped-def]
+    """Fill before and after [n]; the twin of ``Earlier.neighbours`` for ascending ``codes`` [n], whose first has the place ``start``."""
+    place, last = np.int64(start), len(earlier) - 1
+    for k in range(len(codes)):
+        while place <= last and earlier[place] <= codes[k]:
+            place += 1
+        before[k] = order[max(place - 1, 0)]
+        after[k] = order[min(place, last)]
 
 
 @njit(cache=True, nogil=True)
-def read_symbols(state, words, at, first, ends, alphabet, rows, symbols):  # type: ignore[no-untyped-def]
-    """Fill ``symbols`` [n] from the tables' ``rows`` [n]; the twin of ``StreamDecoder.read``.
+def mean_symbols(source, before, after, means):  # type: ignore[no-untyped-def]
+    """means [n] of the symbols that two Gaussians each have, rounded down."""
+    for k in range(U(len(means))):
+        means[k] = (U(source[U(before[k])]) + U(source[U(after[k])])) >> ONE
+
+
+@njit(cache=True, nogil=True)
+def read_channel(state, words, at, first, ends, alphabet, table_a, source_a, table_b, source_b, where, low, plain, values, kept):  # type: ignore[no-untyped-def]
+    """Read a channel of the Gaussians ``where`` in a run of n; the twin of ``StreamDecoder.read`` and of what surrounds it.
 
     Args:
         state, words, at: of the stream; ``words`` must not be empty.
         first, ends, alphabet: of the channel's ``Search``.
+        table_a, source_a: a symbol's row is table_a[source_a[i]] + table_b[source_b[i]]; sources [n].
+        low, plain: values [n] become low + (symbol << plain).
+        kept: [n] the symbols.
 
     Returns:
         The place after the last word; beyond the end where words are missing.
     """
-    count, lanes, last, width = U(len(symbols)), U(len(state)), U(len(words) - 1), U(alphabet + 1)
+    count, lanes, last, width = U(len(where)), U(len(state)), U(len(words) - 1), U(alphabet + 1)
     at = U(at)
     for start in range(U(0), count, lanes):
         for lane in range(min(lanes, count - start)):
-            row = U(rows[start + lane])
+            e = U(where[start + lane])
+            row = U(table_a[U(source_a[e])] + table_b[U(source_b[e])])
             x = U(state[lane])
             slot = x & MASK
             base = row * width
@@ -71,15 +93,10 @@ def read_symbols(state, words, at, first, ends, alphabet, rows, symbols):  # typ
             needs = x < LOW
             at += U(needs)
             state[lane] = np.uint32(refilled if needs else x)
-            symbols[start + lane] = np.uint16(place - base)
+            symbol = place - base
+            kept[e] = np.uint16(symbol)
+            values[e] = np.int32(low + (np.int64(symbol) << plain))
     return at
-
-
-@njit(cache=True, nogil=True)
-def place(symbols, where, low, plain, values):  # type: ignore[no-untyped-def]
-    """values[where] = low + (symbols << plain)."""
-    for k in range(U(len(symbols))):
-        values[U(where[k])] = np.int32(low + (np.int64(symbols[k]) << plain))
 
 
 @njit(cache=True, nogil=True)
@@ -102,7 +119,8 @@ def fill_means(cells, offsets, cuts, low, cell, finest, radius, centre, means): 
         for axis in range(3):
             place = (np.int64(cells[i, axis]) << np.int64(cuts[i])) | np.int64(offsets[i, axis])
             u = low[axis] + cell * (np.float64((2 * place + 1) << shift) / np.float64(1 << finest))
-            means[i, axis] = np.float32(math.sinh(u) * radius + centre[axis])
+            e = math.exp(u)
+            means[i, axis] = np.float32(0.5 * (e - 1 / e) * radius + centre[axis])  # sinh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -138,16 +156,39 @@ def fill_colours(colours, back, offset, sh0):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def unpack(data, lengths, values):  # type: ignore[no-untyped-def]
-    """Integers of given bit lengths, most significant bit first; ``data`` ends with eight bytes to spare."""
-    bit = np.int64(0)
-    for i in range(len(lengths)):
-        value, left = np.int64(0), np.int64(lengths[i])
-        while left > 0:
-            free = 8 - (bit & 7)
-            take = np.int64(free if free < left else left)
-            part = (np.int64(data[bit >> 3]) >> (free - take)) & ((1 << take) - 1)
-            value = value << take | part
-            bit += take
-            left -= take
-        values[i] = value
+def unpack(words, lengths, values):  # type: ignore[no-untyped-def]
+    """Integers of given bit lengths (at most 57), most significant bit first; the twin of ``unpack_bits``.
+
+    ``words``: uint32, two more than are filled.
+    """
+    bit = U(0)
+    for i in range(U(len(lengths))):
+        length, at, into = U(lengths[i]), bit >> U(5), bit & U(31)
+        window = ((U(words[at]) << U(32)) | U(words[at + ONE])) << into
+        window |= (U(words[at + U(2)]) << into) >> U(32)
+        values[i] = np.int64(window >> (U(64) - length)) if length else 0
+        bit += length
+
+
+@njit(cache=True, nogil=True)
+def part_axes(joined, cuts, offsets):  # type: ignore[no-untyped-def]
+    """offsets [n, 3] of ``cuts`` bits each, from the three in one."""
+    for i in range(U(len(joined))):
+        bits, value = U(cuts[i]), U(joined[i])
+        mask = (ONE << bits) - ONE
+        offsets[i, 0] = value >> (bits + bits)
+        offsets[i, 1] = (value >> bits) & mask
+        offsets[i, 2] = value & mask
+
+
+@njit(cache=True, nogil=True)
+def cells_from_codes(codes, cells):  # type: ignore[no-untyped-def]
+    """cells [n, 3] from Morton codes; the twin of the function in ``grid``."""
+    for i in range(U(len(codes))):
+        for axis in range(U(3)):
+            x = (U(codes[i]) >> axis) & U(0x1249249249249249)
+            x = (x | (x >> U(2))) & U(0x10C30C30C30C30C3)
+            x = (x | (x >> U(4))) & U(0x100F00F00F00F00F)
+            x = (x | (x >> U(8))) & U(0x1F0000FF0000FF)
+            x = (x | (x >> U(16))) & U(0x1F00000000FFFF)
+            cells[i, axis] = np.int32((x | (x >> U(32))) & U(0x1FFFFF))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..errors import ExgsError
 from .bits import unpack_bits
 from .compiled import kernels_for
-from .contexts import I64, NEIGHBOURS, Earlier, Model, Source, Surroundings
-from .grid import Grid
+from .contexts import I64, NEIGHBOURS, U16, Earlier, Model, Source, Surroundings
+from .grid import Grid, cells_from_codes
 from .layer_coding import ACTIVE, LENGTH, PART_HEAD, SCALE, SH, Columns, bits_below, coded_where
 from .quantise import I32
 from .rans import MAX_LANES, Decoder, Search, StreamDecoder
@@ -25,7 +25,7 @@ U32 = NDArray[np.uint32]
 
 
 class LayerDecoder:
-    """Decodes one layer after another into whole arrays."""
+    """Decodes one layer after another into whole arrays: ``columns``, and the ``cells`` [N, 3] that their codes stand for."""
 
     def __init__(self, count: int, models: Sequence[Model], grid: Grid) -> None:
         self._models, self._grid = models, grid
@@ -33,9 +33,10 @@ class LayerDecoder:
         contexts = {source.channel for model in models for source in (model.first, model.second) if source.kind}
         self._symbols = {channel: np.zeros(count, np.uint16) for channel in contexts}
         self._kernels = kernels_for(count)
+        self.cells = np.zeros((count, 3), np.int32)
         frequencies = [model.frequencies() for model in models]
         self._decoders = [Decoder.of(f) for f in frequencies] if self._kernels is None else []
-        self._searches = [Search.of(f) for f in frequencies] if self._kernels is not None else []
+        self._searches = [Search.of(f, self._kernels.search_tables) for f in frequencies] if self._kernels is not None else []
         self.columns = Columns(
             np.zeros((len(models), count), np.int32), np.zeros(count, np.uint64), np.zeros((count, 3), np.int32), np.zeros(count, np.int8)
         )
@@ -75,7 +76,7 @@ class LayerDecoder:
         everywhere = np.arange(run.stop - run.start, dtype=np.uint32)
         self._read(stream, LENGTH, around, everywhere)
         columns.codes[run] = self._positions(values[LENGTH], bits)
-        around = replace(around, near=before.neighbours(columns.codes[run]))
+        around = replace(around, near=self._near(before, columns.codes[run]))
         where = everywhere
         for channel in range(1, len(self._models)):
             if channel >= SH:
@@ -88,8 +89,7 @@ class LayerDecoder:
                 number = len(values[0]) if coded is None else len(coded)
                 raw = bits.take(np.full(number, self._models[channel].plain_bits)).astype(np.int32)
                 values[channel, slice(None) if coded is None else coded] += raw
-        cuts = columns.cuts[run] = self._grid.cuts(values[SCALE : SCALE + 3].T)
-        _part_axes(bits.take(3 * cuts), cuts, columns.offsets[run])
+        self._place(run, bits)
         bits.finish()
 
     def _narrowed(self, where: U32, active: I32, above: int) -> U32:
@@ -102,41 +102,55 @@ class LayerDecoder:
     def _read(self, stream: StreamDecoder, channel: int, around: Surroundings, where: U32) -> None:
         """One channel of the Gaussians at ``where`` in a run: symbols where they are contexts, values but for the plain bits."""
         model, values = self._models[channel], self.columns.values[channel, around.run]
+        symbols = self._symbols[channel][around.run] if channel in self._symbols else np.empty(len(values), np.uint16)
+        if len(where) < len(values):
+            symbols[:] = _symbol_of_nothing(model)
+        if self._kernels is not None:
+            sources = (*self._classes(model.first, model.second.classes, around), *self._classes(model.second, 1, around))
+            search = self._searches[channel]
+            tables = (search.first, search.ends, model.alphabet, *sources)
+            stream.read_compiled(self._kernels.read_channel, *tables, where, model.low, model.plain_bits, values, symbols)
+            return
         whole = len(where) == len(values)
-        if self._kernels is None:
-            rows = around.rows(model, None if whole else where.astype(np.int64))
-            symbols = stream.read(self._decoders[channel], rows, len(where))
-        else:
-            symbols = self._read_compiled(self._kernels, stream, channel, around, where)
-        if self._kernels is None or whole:
-            values[slice(None) if whole else where] = (symbols.astype(np.int32) << model.plain_bits) + model.low
-        else:
-            self._kernels.place(symbols, where, model.low, model.plain_bits, values)
-        if channel in self._symbols:
-            kept = self._symbols[channel][around.run]
-            if not whole:
-                kept[:] = _symbol_of_nothing(model)
-            kept[slice(None) if whole else where] = symbols
+        read = stream.read(self._decoders[channel], around.rows(model, None if whole else where.astype(np.int64)), len(where))
+        here = slice(None) if whole else where
+        symbols[here] = read
+        values[here] = (read.astype(np.int32) << model.plain_bits) + model.low
 
-    def _read_compiled(self, kernels: Any, stream: StreamDecoder, channel: int, around: Surroundings, where: U32) -> NDArray[np.uint16]:
-        """The twin of what :meth:`_read` does with numpy."""
-        model, search = self._models[channel], self._searches[channel]
-        rows, symbols = np.zeros(len(where), np.uint32), np.empty(len(where), np.uint16)
-        for source, factor in ((model.first, model.second.classes), (model.second, 1)):
-            if source.classes > 1:
-                self._add_classes(kernels, source, factor, around, where, rows)
-        stream.read_compiled(kernels.read_symbols, search.first, search.ends, model.alphabet, rows, symbols)
-        return symbols
-
-    def _add_classes(self, kernels: Any, source: Source, factor: int, around: Surroundings, where: U32, rows: U32) -> None:
-        table = (source.of(self._alphabets[source.channel]) * factor).astype(np.uint32)
-        symbols = self._symbols[source.channel]
+    def _classes(self, source: Source, factor: int, around: Surroundings) -> tuple[U32, U16]:
+        """What ``read_channel`` looks up a part of its rows in: class * factor of each symbol, and the symbols [n] of a run."""
+        everywhere = np.zeros(around.run.stop - around.run.start, np.uint16)
+        if source.classes == 1:
+            return np.zeros(1, np.uint32), everywhere
+        if source.kind >= NEIGHBOURS and around.near is None:
+            return np.full(1, (source.classes - 1) * factor, np.uint32), everywhere
+        symbols, table = self._symbols[source.channel], (source.of(self._alphabets[source.channel]) * factor).astype(np.uint32)
         if source.kind < NEIGHBOURS:
-            kernels.add_classes(table, symbols, around.run.start, where, rows)
-        elif around.near is None:
-            rows += np.uint32((source.classes - 1) * factor)
-        else:
-            kernels.add_near_classes(table, symbols, *around.near, where, rows)
+            return table, symbols[around.run]
+        assert around.near is not None
+        self._kernels.mean_symbols(symbols, *around.near, everywhere)
+        return table, everywhere
+
+    def _near(self, before: Earlier, codes: NDArray[np.uint64]) -> tuple[I64, I64] | None:
+        """:meth:`Earlier.neighbours`, compiled where it can be."""
+        if self._kernels is None or not len(before.codes) or not len(codes):
+            return before.neighbours(codes)
+        near = np.empty(len(codes), np.int64), np.empty(len(codes), np.int64)
+        self._kernels.neighbours(before.codes, before.order, np.searchsorted(before.codes, codes[0], side="right"), codes, *near)
+        return near
+
+    def _place(self, run: slice, bits: _PlainBits) -> None:
+        """Cells, and the places within them, of a run whose codes and scales are known."""
+        columns, values = self.columns, self.columns.values[:, run]
+        if self._kernels is None:
+            self.cells[run] = cells_from_codes(columns.codes[run])
+            cuts = columns.cuts[run] = self._grid.cuts(values[SCALE : SCALE + 3].T)
+            _part_axes(bits.take(3 * cuts), cuts, columns.offsets[run])
+            return
+        self._kernels.cells_from_codes(columns.codes[run], self.cells[run])
+        cuts = columns.cuts[run]
+        self._kernels.count_cuts(values[SCALE : SCALE + 3], np.array(self._grid.refinement, np.int64), cuts)
+        self._kernels.part_axes(bits.take(3 * cuts), cuts, columns.offsets[run])
 
     def _positions(self, lengths: I32, bits: _PlainBits) -> NDArray[np.uint64]:
         if len(lengths) and (lengths.min() < 0 or lengths.max() > 3 * self._grid.bits):
@@ -164,7 +178,8 @@ class _PlainBits:
         if self._kernels is None:
             return unpack_bits(field, lengths)
         values = np.empty(len(lengths), np.int64)
-        self._kernels.unpack(np.frombuffer(field + bytes(8), np.uint8), lengths, values)
+        words = np.frombuffer(field + bytes(8 + -size % 4), ">u4").astype(np.uint32)
+        self._kernels.unpack(words, lengths, values)
         return values
 
     def insert(self, luggage: bytes) -> None:

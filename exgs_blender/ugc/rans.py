@@ -98,12 +98,12 @@ class Search:
     ends: NDArray[np.uint16]
 
     @staticmethod
-    def of(frequencies: I64) -> Search:
-        """From frequencies [rows, alphabet]."""
-        ends = np.pad(np.cumsum(frequencies, axis=1), ((0, 0), (1, 0))).astype(np.uint16)
-        symbols = np.tile(np.arange(frequencies.shape[1], dtype=np.uint16), len(frequencies))
-        first = np.repeat(symbols, frequencies.ravel())[:: TOTAL >> SEARCH_BITS]
-        return Search(first.copy(), ends.ravel())
+    def of(frequencies: I64, fill: Callable[[I64, NDArray[np.uint16], NDArray[np.uint16]], None]) -> Search:
+        """From frequencies [rows, alphabet]; ``fill`` is ``decode_kernels.search_tables``."""
+        rows, alphabet = frequencies.shape
+        first, ends = np.empty((rows, 1 << SEARCH_BITS), np.uint16), np.empty((rows, alphabet + 1), np.uint16)
+        fill(frequencies, first, ends)
+        return Search(first.ravel(), ends.ravel())
 
 
 def lanes_for(count: int) -> int:
