@@ -24,7 +24,7 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
-MEASURED_PAIRS = 1 << 21
+MEASURED_PAIRS = 1 << 19
 _one_at_a_time = threading.Lock()
 """numba's portable threading layer ends the process when two threads start parallel kernels at once."""
 

@@ -28,12 +28,31 @@ PIXEL_BLUR = 0.09
 SEEN_CAP_QUANTILE = 0.99
 
 
+BLOCK = 1 << 16
+"""Gaussians whose moments are worked out at a time: the steps between take ten times their memory."""
+
+F64 = np.ndarray[Any, np.dtype[np.float64]]
+I32 = np.ndarray[Any, np.dtype[np.int32]]
+I64 = np.ndarray[Any, np.dtype[np.int64]]
+
+
 @dataclass(frozen=True, eq=False)
 class MergeState:
-    """A cloud on its way: ``table`` [N, 16] float64 (columns in ``merge_kernels``) and ``sh`` [N, 3 K] with degree 0 first."""
+    """A cloud on its way.
 
-    table: np.ndarray[Any, np.dtype[np.float64]]
-    sh: F32
+    Colours that depend on direction take no part in the choice of pairs: they stay in the source until the end.
+
+    Attributes:
+        table: [N, 16] columns in ``merge_kernels``.
+        source: the cloud that merging began with.
+        rows: [source] the row that each of its Gaussians went into, -1 for those that no view needs.
+        masses: [source] rendered weight of each.
+    """
+
+    table: F64
+    source: Gaussians
+    rows: I32
+    masses: F64
 
     def __len__(self) -> int:
         return len(self.table)
@@ -48,46 +67,68 @@ def start_merging(gaussians: Gaussians, statistics: BlendStatistics) -> MergeSta
     """
     kernels = _kernels()
     check_count(statistics, len(gaussians))
-    kept = np.flatnonzero(visible(statistics))
-    cloud = gaussians.select(kept)
-    weight = np.maximum(statistics.weight_sum[kept].astype(np.float64), 1e-12)
-    table = np.zeros((len(cloud), kernels.COLUMNS))
+    seen = visible(statistics)
+    kept = np.flatnonzero(seen)
+    masses = np.maximum(statistics.weight_sum.astype(np.float64), 1e-12)
+    table = np.zeros((len(kept), kernels.COLUMNS))
+    for start in range(0, len(kept), BLOCK):
+        block = kept[start : start + BLOCK]
+        _fill(table[start : start + BLOCK], gaussians.select(block), masses[block], statistics.blur_sum[block], kernels)
+    if len(table):
+        depicted = table[:, kernels.SEEN]
+        depicted[:] = np.minimum(depicted, np.quantile(depicted, SEEN_CAP_QUANTILE)) / max(float(depicted.mean()), 1e-30)
+    rows = np.where(seen, np.cumsum(seen) - 1, -1).astype(np.int32)
+    return MergeState(table, gaussians, rows, masses)
+
+
+def _fill(table: F64, cloud: Gaussians, masses: F64, blur_sum: F32, kernels: Any) -> None:
+    """Rows of the table; how often each Gaussian is seen is not yet relative to the others."""
     table[:, kernels.X : kernels.Z + 1] = cloud.means
     table[:, kernels.XX : kernels.ZZ + 1] = covariances_of(cloud)
-    table[:, kernels.MASS] = weight
+    table[:, kernels.MASS] = masses
     table[:, kernels.OPACITY] = np.maximum(opacity_from_logit(cloud.opacities), 1e-4)
-    table[:, kernels.BLUR] = PIXEL_BLUR * statistics.blur_sum[kept] / weight
+    table[:, kernels.BLUR] = PIXEL_BLUR * blur_sum / masses
     table[:, kernels.RED : kernels.BLUE + 1] = 0.5 + SH_C0 * cloud.sh0[:, 0]
-    seen = np.sqrt(weight / (table[:, kernels.OPACITY] * _areas(table, kernels)))
-    if len(seen):
-        table[:, kernels.SEEN] = np.minimum(seen, np.quantile(seen, SEEN_CAP_QUANTILE)) / max(float(seen.mean()), 1e-30)
-    sh = np.concatenate([cloud.sh0, cloud.shN], axis=1).reshape(len(cloud), (1 + cloud.shN.shape[1]) * 3)
-    return MergeState(table, sh)
+    table[:, kernels.SEEN] = np.sqrt(masses / (table[:, kernels.OPACITY] * _areas(table, kernels)))
 
 
 def reduce_to(state: MergeState, count: int, report: Report = silent) -> MergeState:
     """Merge pairs until at most ``count`` (at least one) are left."""
     kernels = _kernels()
-    table, sh, start = state.table, state.sh, len(state)
+    table, rows, source, masses = state.table, state.rows, state.source, state.masses
     del state
-    count = max(count, 1)
-    while len(table) > count:
-        points = np.ascontiguousarray(table[:, : kernels.Z + 1], np.float32)
+    start, count = len(table), max(count, 1)
+    left: I64 = np.arange(start)
+    pairs = np.empty((0, 2), np.int32)
+    while len(left) > count:
+        points = table[left, : kernels.Z + 1].astype(np.float32)
         levels = max(int(np.ceil(np.log2(len(points) / kernels.LEAF))), 0)
         order, axes, values = kernels.build_tree(points, levels)
-        table, sh = table[order], sh[order]  # copies: the state's own arrays stay as they are
         near = kernels.neighbours(points[order], axes, values, levels, NEIGHBOURS)
+        places = np.empty(len(left), np.int32)
+        places[order] = np.arange(len(left), dtype=np.int32)
+        rows = _relabelled(rows, pairs, left, places, len(table))
+        table = table[left[order]]  # a copy: the state's own table stays as it is
         limit = min(len(table) - count, max(int(SHARE_PER_ROUND * len(table)), 1))
         pairs = kernels.match(cheapest_first(kernels.pair_costs(table, near).ravel()), near, limit)
-        kernels.merge_rows(table, sh, pairs)
-        left = np.ones(len(table), bool)
-        left[pairs[:, 1]] = False
-        table, sh = table[left], sh[left]
-        report("merge", (start - len(table)) / max(start - count, 1))
-    return MergeState(table, sh)
+        kernels.merge_rows(table, pairs)
+        stays = np.ones(len(table), bool)
+        stays[pairs[:, 1]] = False
+        left = np.flatnonzero(stays)
+        report("merge", (start - len(left)) / max(start - count, 1))
+    rows = _relabelled(rows, pairs, left, np.arange(len(left), dtype=np.int32), len(table))
+    return MergeState(table[left], source, rows, masses)
 
 
-def cheapest_first(costs: F32) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _relabelled(rows: I32, pairs: I32, left: I64, places: I32, count: int) -> I32:
+    """``rows`` of a table of ``count`` after the second of each pair went into the first and those ``left`` moved to ``places``."""
+    moved = np.empty(count + 1, np.int32)
+    moved[left], moved[-1] = places, -1
+    moved[pairs[:, 1]] = moved[pairs[:, 0]]
+    return moved[rows]
+
+
+def cheapest_first(costs: F32) -> I64:
     """Indices of the finite ones of ``costs`` [E] >= 0, ascending; equal costs in order. E is below 2^32.
 
     One sort of 64-bit keys, the cost's bits above the index, takes a tenth of the time and half of the memory of an argsort.
@@ -107,7 +148,9 @@ def gaussians_of(state: MergeState) -> Gaussians:
     for column, (i, j) in zip(range(kernels.XX, kernels.ZZ + 1), UPPER, strict=True):
         matrices[:, i, j] = matrices[:, j, i] = table[:, column]
     quats, scales = axes_from_covariances(matrices)
-    sh = state.sh.reshape(len(table), -1, 3)
+    source = state.source
+    sh = np.zeros((len(table), 1 + source.shN.shape[1], 3), np.float32)
+    kernels.add_colours(source.sh0, source.shN, state.rows, state.masses, table[:, kernels.MASS], sh)
     return Gaussians(
         means=table[:, : kernels.Z + 1].astype(np.float32),
         quats=quats,
@@ -123,7 +166,7 @@ def masses_of(state: MergeState) -> F32:
     return state.table[:, _kernels().MASS].astype(np.float32)
 
 
-def _areas(table: np.ndarray[Any, np.dtype[np.float64]], kernels: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _areas(table: F64, kernels: Any) -> F64:
     """[N] as ``merge_kernels.splat_area``."""
     xx, xy, xz, yy, yz, zz = table[:, kernels.XX : kernels.ZZ + 1].T
     xx, yy, zz = (v + table[:, kernels.BLUR] for v in (xx, yy, zz))

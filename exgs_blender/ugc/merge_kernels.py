@@ -232,13 +232,25 @@ def match(order: NDArray[np.int64], near: I32, limit: int) -> I32:
 
 
 @nb.njit(cache=True, parallel=True)
-def merge_rows(table: F64, sh: F32, pairs: I32) -> None:
-    """Merge each pair into its first row, in place: moments in ``table``, SH as mass-weighted means in ``sh`` [N, 3 K]."""
+def merge_rows(table: F64, pairs: I32) -> None:
+    """Merge each pair into its first row, in place."""
     for p in nb.prange(len(pairs)):
         i, j = pairs[p, 0], pairs[p, 1]
         m = np.empty(COLUMNS)
-        wb = table[j, MASS] / (table[i, MASS] + table[j, MASS])
-        for c in range(sh.shape[1]):
-            sh[i, c] += np.float32(wb) * (sh[j, c] - sh[i, c])
         merge_pair(table[i], table[j], m)
         table[i] = m
+
+
+@nb.njit(cache=True)
+def add_colours(sh0: F32, shN: F32, rows: I32, masses: F64, totals: F64, sh: F32) -> None:
+    """Add to ``sh`` [M, K, 3] the mass-weighted mean of the coefficients [N, 1, 3] and [N, K - 1, 3] that went into each row."""
+    for i in range(len(rows)):
+        row = rows[i]
+        if row < 0:
+            continue
+        share = np.float32(masses[i] / totals[row])
+        for c in range(3):
+            sh[row, 0, c] += share * sh0[i, 0, c]
+        for k in range(shN.shape[1]):
+            for c in range(3):
+                sh[row, k + 1, c] += share * shN[i, k, c]

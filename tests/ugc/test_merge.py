@@ -127,7 +127,20 @@ def test_cheapest_first_is_a_stable_argsort() -> None:
 def test_merging_leaves_the_state_as_it_was() -> None:
     cloud = random_gaussians(300, 1, seed=10)
     state = start_merging(cloud, random_statistics(300))
-    before = state.table.copy(), state.sh.copy()
+    before = state.table.copy(), state.rows.copy()
     reduce_to(state, 60)
     assert np.array_equal(state.table, before[0])
-    assert np.array_equal(state.sh, before[1])
+    assert np.array_equal(state.rows, before[1])
+
+
+def test_colours_of_many_members_are_their_mean_by_mass() -> None:
+    cloud, statistics = random_gaussians(900, 2, seed=3), random_statistics(900)
+    state = reduce_to(reduce_to(start_merging(cloud, statistics), 300), 40)
+    merged, masses = gaussians_of(state), np.maximum(statistics.weight_sum.astype(np.float64), 1e-12)
+    seen = state.rows >= 0
+    assert np.array_equal(seen, statistics.weight_max >= 1 / 255)
+    for row in range(40):
+        members = state.rows == row
+        assert masses[members].sum() == pytest.approx(state.table[row, kernels.MASS])
+        np.testing.assert_allclose(merged.shN[row], np.average(cloud.shN[members], axis=0, weights=masses[members]), atol=1e-5)
+        np.testing.assert_allclose(merged.means[row], np.average(cloud.means[members], axis=0, weights=masses[members]), atol=1e-4)
