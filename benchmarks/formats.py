@@ -4,12 +4,10 @@
     python benchmarks/formats.py speed  [--counts 1000000,5000000]   seconds, beside plyfile, gsply and splat-transform
     python benchmarks/formats.py ply    [--counts 1000000,5000000]   reading a PLY beside reading its bytes
     python benchmarks/formats.py errors                              error of each field after a round trip of a real capture
-    python benchmarks/formats.py sog    [--count 20000]              size, PSNR and clustering time beside splat-transform
     python benchmarks/formats.py memory [--counts 2000000]           peak memory of a conversion over the arrays' size
 
 Times are the smallest of the repeats, of a file in the page cache. splat-transform is a program: the time of reading a PLY and
 writing nothing ("null") is taken off its writing times, the time of its start (reading one Gaussian) off its reading times.
-For SOG, CPU seconds are compared, because clustering takes minutes and other load on the machine changes in that time.
 --record writes benchmarks/results/formats.json and .md, otherwise benchmarks/out.
 """
 
@@ -69,20 +67,25 @@ def best(run: Callable[[], Any], repeats: int) -> float:
     return min(times)
 
 
-def cpu_seconds(run: Callable[[], Any]) -> float:
-    """Of all cores, of this process and the programs that it starts: what other load on the machine does not change."""
-
-    def spent() -> float:
-        times = os.times()
-        return times.user + times.system + times.children_user + times.children_system
-
-    start = spent()
-    run()
-    return spent() - start
-
-
 def transform(*arguments: object) -> None:
     subprocess.run([str(NODE), "-w", "-q", "-g", "cpu", *map(str, arguments)], check=True, capture_output=True)
+
+
+def bare_copy(path: Path) -> list[np.ndarray]:
+    """The least that numpy can do: rows through one small buffer into the six arrays, one thread, nothing checked."""
+    from exgs_blender.formats._ply_columns import BinaryPieces, Columns
+    from exgs_blender.formats._ply_header import read_header
+
+    header = read_header(path)
+    element = header.elements[0]
+    columns, pieces = Columns(element, DEGREE), BinaryPieces(header, element)
+    columns.allocate()
+    for start in pieces.starts:
+        piece = pieces.read(start)
+        for target, wanted in columns.targets:
+            np.take(piece, wanted, axis=1, out=target[start : start + len(piece)], mode="clip")
+    pieces.close()
+    return [target for target, _ in columns.targets]
 
 
 def ply(counts: list[int], folder: Path) -> dict[str, Any]:
@@ -91,7 +94,11 @@ def ply(counts: list[int], folder: Path) -> dict[str, Any]:
     for count in counts:
         path = folder / "a.ply"
         formats.write(path, random_gaussians(count, DEGREE))
-        ways: dict[str, Callable[[], Any]] = {"bytes": lambda p=path: np.fromfile(p, np.uint8), "ExGS": lambda p=path: formats.read(p)}
+        ways: dict[str, Callable[[], Any]] = {
+            "bytes": lambda p=path: np.fromfile(p, np.uint8),
+            "bare copy": lambda p=path: bare_copy(p),
+            "ExGS": lambda p=path: formats.read(p),
+        }
         wall, cpu = dict.fromkeys(ways, np.inf), dict.fromkeys(ways, np.inf)
         for _ in range(PAIRS):
             for name, way in ways.items():
@@ -265,39 +272,6 @@ def errors(folder: Path) -> dict[str, Any]:
     return results
 
 
-def sog(count: int, folder: Path) -> dict[str, Any]:
-    """Ours and splat-transform's SOG of the same capture."""
-    from exgs_blender.cameras import read_cameras
-    from exgs_blender.evaluate.compare import compare
-    from exgs_blender.formats._sh_palette import sh_palette
-    from exgs_blender.formats._sog_write import palette_size
-
-    cloud = capture(count)
-    source = folder / "source.ply"
-    formats.write(source, cloud)
-    views = read_cameras(DATA / "scenes" / "snowmiku-trained" / "cameras_test.json").resized(480)
-    results: dict[str, Any] = {"Gaussians": len(cloud), "palette": palette_size(len(cloud))}
-    vectors = cloud.shN.reshape(len(cloud), -1)
-    results["our clustering, s"] = cpu_seconds(lambda: sh_palette(vectors, palette_size(len(cloud))))
-    no_sh = folder / "no_sh.ply"
-    formats.write(no_sh, cloud.with_sh_degree(0))
-    results["their clustering, s"] = 0.0
-    runs: dict[str, Callable[[], Any]] = {"ours": lambda: formats.write(folder / "ours.sog", cloud)}
-    if NODE.exists():
-        runs["splat-transform"] = lambda: transform(source, folder / "splat-transform.sog")
-        without = cpu_seconds(lambda: transform(no_sh, folder / "without.sog"))
-    for name, run in runs.items():
-        seconds = cpu_seconds(run)
-        path = folder / f"{name}.sog"
-        again = formats.read(path)
-        quality = compare(cloud, again, views, candidate_bytes=path.stat().st_size).to_dict()
-        results[name] = {"seconds": seconds, "bytes": path.stat().st_size, "psnr": quality["psnr"], "errors": field_errors(cloud, again)}
-        if name != "ours":
-            results["their clustering, s"] = seconds - without
-        print(name, results[name], flush=True)
-    return results
-
-
 CHILD = """
 import json, sys
 import numpy, PIL.Image, zstandard, gzip
@@ -349,7 +323,7 @@ def table(results: dict[str, Any]) -> str:
     lines = [
         "# Formats",
         "",
-        "`python benchmarks/formats.py speed|ply|errors|sog|memory --record`; see its first lines for what is measured.",
+        "`python benchmarks/formats.py speed|ply|errors|memory --record`; see its first lines for what is measured.",
         "",
     ]
     for count, rows in results.get("speed", {}).items():
@@ -366,12 +340,19 @@ def table(results: dict[str, Any]) -> str:
         lines.append("")
     if "ply" in results:
         lines += [f"## Reading a PLY beside reading its bytes with numpy.fromfile, {results['machine']}", ""]
-        lines += ["| Gaussians | bytes, s | ExGS, s | times as long | CPU seconds: bytes | ExGS | load of the machine |", "|---" * 7 + "|"]
+        head = "| Gaussians | bytes, s | ExGS, s | times as long | CPU seconds: bytes | bare copy | ExGS | times as many | load |"
+        lines += [head, "|---" * 9 + "|"]
         for count, row in results["ply"].items():
-            a, b = row["wall"]["bytes"], row["wall"]["ExGS"]
-            spent = f"{row['cpu']['bytes']:.3f} | {row['cpu']['ExGS']:.3f}"
-            lines.append(f"| {count} | {a:.3f} | {b:.3f} | {b / a:.2f} | {spent} | {row.get('load') or 0:.1f} |")
-        lines += ["", "Ours splits the rows into arrays and looks for values that are not finite, in up to four threads.", ""]
+            wall, cpu = row["wall"], row["cpu"]
+            cells = [f"{wall['bytes']:.3f}", f"{wall['ExGS']:.3f}", f"{wall['ExGS'] / wall['bytes']:.2f}"]
+            cells += [*(f"{cpu[way]:.3f}" for way in ("bytes", "bare copy", "ExGS")), f"{cpu['ExGS'] / cpu['bytes']:.2f}"]
+            lines.append(f"| {count} | {' | '.join(cells)} | {row.get('load') or 0:.1f} |")
+        lines += [
+            "",
+            "Ours splits the rows into arrays and looks for values that are not finite, in as many threads as cores, four at most.",
+            "The bare copy is the same reading and splitting in one thread without any check: the least that numpy can do with one core.",
+            "",
+        ]
     if "errors" in results:
         fields = list(next(iter(results["errors"].values())))[1:]
         lines += ["## Quantisation error: root mean square (largest) after writing and reading 20,000 Gaussians of a real capture", ""]
@@ -384,33 +365,16 @@ def table(results: dict[str, Any]) -> str:
             "Largest values are clipped ones where a format has a range (SPZ: sizes, colour, SH; compressed PLY: SH). exgs: near-lossless.",
             "",
         ]
-    if "sog" in results:
-        lines += sog_table(results["sog"])
     if "memory" in results:
         lines += ["## Peak memory of a conversion over the arrays' size", "", "| format | from PLY | to PLY |", "|---|---|---|"]
         lines += [f"| {name} | {a:.2f} | {b:.2f} |" for name, (a, b) in results["memory"].items()] + [""]
     return "\n".join(lines)
 
 
-def sog_table(row: dict[str, Any]) -> list[str]:
-    lines = [f"## SOG of {row['Gaussians']:,} Gaussians of a real capture, SH palette of {row['palette']:,}", ""]
-    lines += ["| | bytes | PSNR against the PLY | SH error | CPU seconds | of them SH clustering |", "|---|---|---|---|---|---|"]
-    for name, key in (("ours", "our clustering, s"), ("splat-transform", "their clustering, s")):
-        if name in row:
-            r = row[name]
-            lines.append(
-                f"| {name} | {r['bytes']:,} | {r['psnr']:.2f} | {r['errors']['SH'][0]:.5f} | {r['seconds']:.1f} | {row[key]:.2f} |"
-            )
-    if "splat-transform" in row:
-        lines += ["", f"Clustering is {row['their clustering, s'] / row['our clustering, s']:.0f} times faster."]
-    return [*lines, ""]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "ply", "errors", "sog", "memory"))
+    parser.add_argument("what", choices=("speed", "ply", "errors", "memory"))
     parser.add_argument("--counts", default="", help="Gaussians, comma-separated")
-    parser.add_argument("--count", type=int, default=20_000, help="Gaussians of the SOG comparison")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
@@ -422,7 +386,7 @@ def main() -> None:
         elif options.what == "ply":
             found = ply(counts, folder)
         else:
-            found = {"errors": errors, "sog": lambda f: sog(options.count, f), "memory": lambda f: memory(counts, f)}[options.what](folder)
+            found = {"errors": errors, "memory": lambda f: memory(counts, f)}[options.what](folder)
     finally:
         shutil.rmtree(folder)
     out = HERE / ("results" if options.record else "out")

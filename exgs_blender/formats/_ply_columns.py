@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileError
-from ..progress import Report
+from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import MAX_LOGIT
 from ..splats.gaussians import F32, SH_COEFFICIENTS
 from ._limits import check_finite, check_scales
 from ._ply_header import TRUNCATED, Element, Header
 
-CHUNK_BYTES = 1 << 20
-"""Rows are split into columns in pieces that stay in a core's cache."""
+CHUNK_BYTES = 1 << 21
+"""Rows are split into columns in pieces that stay in cache; smaller ones cost more calls than they save in misses."""
 
 MAX_THREADS = 4
 """More do not help: memory is the limit then."""
@@ -94,6 +94,9 @@ class Columns:
     Args:
         element: the one with the Gaussians; its header's claims fit the file.
         degree: of SH.
+
+    Attributes:
+        targets: (array [N, n], the columns of the file that it takes), in the order of ``Gaussians``.
     """
 
     def __init__(self, element: Element, degree: int) -> None:
@@ -101,7 +104,7 @@ class Columns:
         self.suspicious = False
         self._rest = SH_COEFFICIENTS[degree] - 1
         self._element = element
-        self._targets: list[tuple[F32, NDArray[np.intp]]] = []
+        self.targets: list[tuple[F32, NDArray[np.intp]]] = []
 
     def allocate(self) -> None:
         """Make the arrays; to be called when the first piece has proved the header's claims."""
@@ -110,18 +113,18 @@ class Columns:
         rest_names = [f"f_rest_{channel * self._rest + k}" for k in range(self._rest) for channel in range(3)]
         for names in (POSITION, ROTATION, SCALE, ("opacity",), COLOUR, rest_names):
             index = np.array([column[name] for name in names], np.intp)
-            self._targets.append((np.empty((self.count, len(names)), np.float32), index))
+            self.targets.append((np.empty((self.count, len(names)), np.float32), index))
 
     def put(self, start: int, piece: F32) -> None:
         """Put a piece's columns where they belong."""
-        for target, columns in self._targets:
+        for target, columns in self.targets:
             np.take(piece, columns, axis=1, out=target[start : start + len(piece)], mode="clip")
         if not np.isfinite(piece).all():  # while the piece is in the core's cache, this costs next to nothing
             self.suspicious = True
 
     def finished(self, path: Path) -> Gaussians:
         """The cloud, checked."""
-        means, quats, scales, opacities, sh0, shN = (target for target, _ in self._targets)
+        means, quats, scales, opacities, sh0, shN = (target for target, _ in self.targets)
         if self.suspicious:
             opacities[np.isposinf(opacities)] = MAX_LOGIT
             opacities[np.isneginf(opacities)] = -MAX_LOGIT
@@ -146,21 +149,27 @@ def gather(columns: Columns, chunks: Iterator[F32], report: Report) -> None:
 
 
 def gather_parallel(columns: Columns, pieces: BinaryPieces, report: Report) -> None:
-    """Pieces in any order, by several threads: reading and splitting into columns both let go of the interpreter."""
+    """Pieces in any order, by this thread and some others: reading and splitting into columns both let go of the interpreter."""
     columns.allocate()
     starts = pieces.starts
+    left = iter(starts)  # shared: each piece is taken once
 
-    def one(start: int) -> None:
+    def work(tell: Report) -> None:
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which ``finished`` refuses
-            columns.put(start, pieces.read(start))
+            for start in left:
+                columns.put(start, pieces.read(start))
+                tell("reading PLY", (start + 1) / columns.count)
 
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1, len(starts))) as pool:
+    helpers = min(MAX_THREADS, os.cpu_count() or 1, len(starts)) - 1
+    with ThreadPoolExecutor(max(helpers, 1)) as pool:
         try:
-            for done, _ in enumerate(pool.map(one, starts), 1):
-                report("reading PLY", done / len(starts))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            others = [pool.submit(work, silent) for _ in range(helpers)]
+            work(report)
+            for other in others:
+                other.result()
         finally:
+            for _ in left:  # whoever failed, nobody begins another piece
+                pass
             pool.shutdown()
             pieces.close()
+    report("reading PLY", 1.0)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exgs_blender import formats
-from exgs_blender.errors import ExgsError, FileError
+from exgs_blender.errors import CancelledError, ExgsError, FileError
 from exgs_blender.formats import _ply_columns, ply
 from exgs_blender.splats import Gaussians
 
@@ -110,6 +111,31 @@ def test_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fractions[-1] == 1
     text = write_with_plyfile(tmp_path / "t.ply", table(cloud), text=True)
     assert_equal(cloud, formats.read(text))
+
+
+def test_reading_in_many_pieces_ends_when_it_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_ply_columns, "CHUNK_BYTES", 1000)
+    formats.write(tmp_path / "a.ply", random_gaussians(2000, 1))
+
+    def stop(stage: str, fraction: float) -> None:
+        if fraction > 0:
+            raise CancelledError()
+
+    with pytest.raises(CancelledError):
+        formats.read(tmp_path / "a.ply", report=stop)
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever thread meets the missing rows, the error is one line about the file."""
+    monkeypatch.setattr(_ply_columns, "CHUNK_BYTES", 1000)
+    path = tmp_path / "a.ply"
+    formats.write(path, random_gaussians(2000, 1))
+
+    def shrink(stage: str, fraction: float) -> None:
+        os.truncate(path, 5000)
+
+    with pytest.raises(FileError, match="ends after Gaussian"):
+        formats.read(path, report=shrink)
 
 
 def test_infinite_opacity_is_clipped(tmp_path: Path) -> None:
