@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-import gzip
 import math
+import os
 import struct
-from collections.abc import Callable, Iterator
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +36,14 @@ SMALLEST_PART = 1 / 32768
 MOST_FRACTIONAL_BITS = 24
 SH1_BITS, SH_REST_BITS = 5, 4
 """Significant bits of SH coefficients of degree 1 and above it, as the reference library writes them by default."""
-ZSTD_LEVEL = 12
+ZSTD_LEVEL = 9
+DEFLATE_LEVEL = 6
+STRATEGIES = (zlib.Z_RLE, zlib.Z_DEFAULT_STRATEGY)
+"""Runs alone are found five times as fast as repeated strings, and captures rarely have any; the first piece of an attribute decides."""
+GZIP_HEADER = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+"""Deflate, no time, no name, system unknown (RFC 1952)."""
+DEFLATE_END = b"\x03\x00"
+"""An empty last block (RFC 1951)."""
 
 
 def write_spz(path: Path, gaussians: Gaussians, version: int, report: Report = silent) -> None:
@@ -46,15 +58,10 @@ def write_spz(path: Path, gaussians: Gaussians, version: int, report: Report = s
         raise ExgsError(f"{path}: SPZ version {version} does not exist; choose 1 to {NEWEST_VERSION}")
     bits = _fractional_bits(path, gaussians, version)
     header = Header(version, len(gaussians), gaussians.sh_degree, bits, 0)
+    pieces = _zstd_file(gaussians, header, report) if version > NEWEST_GZIP_VERSION else _gzip_file(gaussians, header, report)
     with atomic_path(path) as part, part.open("wb") as file:
-        if version > NEWEST_GZIP_VERSION:
-            file.write(_zstd_file(gaussians, header, report))
-            return
-        with gzip.GzipFile("", "wb", 6, file, mtime=0) as stream:
-            stream.write(_header_bytes(header))
-            for name in header.sizes():
-                for piece in _attribute(gaussians, header, name, report):
-                    stream.write(piece)
+        file.writelines(pieces)
+    report("writing SPZ", 1.0)
 
 
 def _fractional_bits(path: Path, gaussians: Gaussians, version: int) -> int:
@@ -72,7 +79,7 @@ def _header_bytes(header: Header, streams: int = 0) -> bytes:
     return MAGIC + struct.pack("<IIBBBB", header.version, header.count, header.sh_degree, header.fractional_bits, header.flags, streams)
 
 
-def _zstd_file(gaussians: Gaussians, header: Header, report: Report) -> bytes:
+def _zstd_file(gaussians: Gaussians, header: Header, report: Report) -> Iterator[bytes]:
     """Version 4: header, table of (packed, unpacked) sizes, one stream an attribute."""
     try:
         import zstandard
@@ -81,10 +88,44 @@ def _zstd_file(gaussians: Gaussians, header: Header, report: Report) -> bytes:
     streams: list[bytes] = []
     sizes = {name: size for name, size in header.sizes().items() if size}
     for name in sizes:
-        packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj(size=sizes[name])
+        packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=-1).compressobj(size=sizes[name])
         streams.append(b"".join([*(packer.compress(piece) for piece in _attribute(gaussians, header, name, report)), packer.flush()]))
     table = b"".join(struct.pack("<QQ", len(s), size) for s, size in zip(streams, sizes.values(), strict=True))
-    return _header_bytes(header, len(streams)) + struct.pack("<I12x", 32) + table + b"".join(streams)
+    yield _header_bytes(header, len(streams)) + struct.pack("<I12x", 32) + table
+    yield from streams
+
+
+def _gzip_file(gaussians: Gaussians, header: Header, report: Report) -> Iterator[bytes]:
+    """Versions 1 to 3: one gzip member (RFC 1952) of pieces that several threads compress, each on its own (RFC 1951 lets them join)."""
+    head = _header_bytes(header)
+    checksum, size = zlib.crc32(head), len(head)
+    yield GZIP_HEADER + _deflated(head, zlib.Z_DEFAULT_STRATEGY)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for name in header.sizes():
+            pieces = _attribute(gaussians, header, name, report)
+            first = next(pieces)
+            strategy = min(STRATEGIES, key=lambda strategy: len(_deflated(first, strategy)))
+            for piece, packed in _mapped(pool, partial(_deflated, strategy=strategy), chain([first], pieces)):
+                checksum, size = zlib.crc32(piece, checksum), size + len(piece)
+                yield packed
+    yield DEFLATE_END + struct.pack("<II", checksum, size & 0xFFFFFFFF)
+
+
+def _deflated(piece: bytes, strategy: int) -> bytes:
+    """Whole blocks that end on a byte and refer to nothing before them, so that they can stand after any others."""
+    packer = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, 9, strategy)
+    return packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def _mapped(pool: ThreadPoolExecutor, work: Callable[[bytes], bytes], pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """(piece, work(piece)) in order, with no more pieces ahead than keep the threads busy."""
+    ahead: deque[tuple[bytes, Future[bytes]]] = deque()
+    for piece in pieces:
+        ahead.append((piece, pool.submit(work, piece)))
+        if len(ahead) > (os.cpu_count() or 1):
+            done, packed = ahead.popleft()
+            yield done, packed.result()
+    yield from ((done, packed.result()) for done, packed in ahead)
 
 
 def _attribute(gaussians: Gaussians, header: Header, name: str, report: Report) -> Iterator[bytes]:
@@ -93,8 +134,6 @@ def _attribute(gaussians: Gaussians, header: Header, name: str, report: Report) 
     for start in range(0, header.count, CHUNK):
         report("writing SPZ", (names.index(name) + start / header.count) / len(names))
         yield PACKERS[name](gaussians.select(slice(start, start + CHUNK)), header).tobytes()
-    if name == names[-1]:
-        report("writing SPZ", 1.0)
 
 
 def _bytes(values: NDArray[np.floating[Any]]) -> U8:

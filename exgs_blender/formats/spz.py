@@ -17,16 +17,22 @@ from ..splats.activation import logit_from_opacity
 from ..splats.gaussians import F32, SH_COEFFICIENTS
 from ..splats.spherical_harmonics import sh_signs
 from ..splats.transforms import quat_signs
+from ._smallest_three import from_largest_and_rest
 from ._spz_container import COLOUR_SCALE, GZIP_MAGIC, MAGIC, U8, Packed, read_container, reference_signs
 from .registry import Format
 
+CHUNK = 1 << 15
+"""Gaussians that are decoded at a time."""
+LEVELS = np.arange(256, dtype=np.float32)
+"""What a byte can be."""
+TEN_BITS = np.where(np.arange(1024) & 512, -1, 1).astype(np.float32) * (np.arange(1024) & 511) * np.float32(np.sqrt(0.5) / 511)
+"""Sign and nine bits of a quaternion's component, as a number."""
 DEFAULT_VERSION = 3
 """What is written unless asked otherwise: version 4 is a little smaller, but fewer programs read it."""
 
 
-def _decode_means(packed: Packed) -> F32:
+def _decode_means(raw: U8, packed: Packed) -> F32:
     """Half floats in version 1, 24-bit fixed point after it."""
-    raw = packed.attributes["positions"]
     if packed.header.version == 1:
         means = raw.view("<f2").astype(np.float32)
     else:
@@ -44,23 +50,33 @@ def _decode_first_three(raw: U8) -> F32:
 
 
 def _decode_smallest_three(raw: U8) -> F32:
-    """Version 3 and above: 2 bits name the largest of xyzw; the others have a sign and 9 bits over [0, sqrt(1/2)].
-
-    The lowest bits hold the last of the three in xyzw order.
-    """
+    """Version 3 and above: 2 bits name the largest of xyzw; the others, in order, have a sign and 9 bits over [0, sqrt(1/2)]."""
     words = raw.view("<u4").astype(np.uint32, copy=False)
-    largest = words >> 30
-    xyzw = np.zeros((len(words), 4), np.float32)
-    step = np.float32(np.sqrt(0.5) / 511)
-    for component in range(4):
-        # Of the stored ones, how many come after this one: those above it, less the largest if it is among them.
-        after = 3 - component - (largest > component)
-        field = words >> (10 * np.maximum(after, 0)).astype(np.uint32)
-        value = (field & 511).astype(np.float32) * step
-        xyzw[:, component] = np.where(largest == component, 0, np.where(field & 512, -value, value))
-    rest = np.sqrt(np.maximum(0, 1 - np.square(xyzw).sum(axis=1)))
-    xyzw[np.arange(len(words)), largest] = rest
+    fields = (words[:, None] >> np.array([20, 10, 0], np.uint32)) & np.uint32(1023)
+    xyzw = from_largest_and_rest(words >> np.uint32(30), TEN_BITS[fields])
     return xyzw[:, [3, 0, 1, 2]]
+
+
+def _decode_sh(raw: U8, packed: Packed, shN: F32) -> None:
+    """Bytes around 128, 1/128 each, into [n, K-1, 3], with the signs that the axes ask for."""
+    degree = packed.header.sh_degree
+    signs = sh_signs(degree, packed.flips)[:, None] * reference_signs(degree, packed.flips)
+    np.subtract(raw.reshape(shN.shape), np.float32(128), out=shN)
+    shN *= signs / np.float32(128)
+
+
+def _decode_piece(packed: Packed, part: slice, cloud: Gaussians) -> None:
+    """Fill some Gaussians of a cloud."""
+    count = packed.header.count
+    raw = {name: data[part.start * (data.size // count) : part.stop * (data.size // count)] for name, data in packed.attributes.items()}
+    first_three = packed.header.version < 3
+    cloud.means[part] = _decode_means(raw["positions"], packed)
+    cloud.quats[part] = _decode_first_three(raw["rotations"]) if first_three else _decode_smallest_three(raw["rotations"])
+    cloud.quats[part] *= quat_signs(packed.flips)
+    cloud.scales[part] = (LEVELS / 16 - 10)[raw["scales"]].reshape(-1, 3)
+    cloud.opacities[part] = logit_from_opacity(LEVELS / 255)[raw["alphas"]]
+    cloud.sh0[part, 0] = ((LEVELS / 255 - np.float32(0.5)) / np.float32(COLOUR_SCALE))[raw["colors"]].reshape(-1, 3)
+    _decode_sh(raw["sh"], packed, cloud.shN[part])
 
 
 def read(path: Path, *, report: Report = silent) -> Gaussians:
@@ -70,26 +86,16 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
         FileError: no SPZ, too new, damaged, truncated, or not of the size that its header claims.
         MissingDependencyError: version 4 without zstandard.
     """
-    report("reading SPZ", 0.0)
+    stage = "reading SPZ"
+    report(stage, 0.0)
     packed = read_container(Path(path))
-    report("reading SPZ", 0.5)
-    header, raw = packed.header, packed.attributes
-    quats = _decode_first_three(raw["rotations"]) if header.version < 3 else _decode_smallest_three(raw["rotations"])
-    quats *= quat_signs(packed.flips)
-    levels = np.arange(256, dtype=np.float32)
-    sh0 = ((levels / 255 - np.float32(0.5)) / np.float32(COLOUR_SCALE))[raw["colors"]]
-    rest = SH_COEFFICIENTS[header.sh_degree] - 1
-    shN = ((levels - 128) / 128)[raw["sh"]].reshape(header.count, rest, 3)
-    shN *= sh_signs(header.sh_degree, packed.flips)[:, None] * reference_signs(header.sh_degree, packed.flips)
-    report("reading SPZ", 1.0)
-    return Gaussians(
-        means=_decode_means(packed),
-        quats=quats,
-        scales=(levels / 16 - 10)[raw["scales"]].reshape(-1, 3),
-        opacities=logit_from_opacity(levels / 255)[raw["alphas"]],
-        sh0=sh0.reshape(-1, 1, 3),
-        shN=shN,
-    )
+    count, rest = packed.header.count, SH_COEFFICIENTS[packed.header.sh_degree] - 1
+    cloud = Gaussians(*(np.empty((count, *shape), np.float32) for shape in ((3,), (4,), (3,), (), (1, 3), (rest, 3))))
+    for start in range(0, count, CHUNK):
+        report(stage, 0.5 + 0.5 * start / count)
+        _decode_piece(packed, slice(start, min(start + CHUNK, count)), cloud)
+    report(stage, 1.0)
+    return cloud
 
 
 def write(path: Path, gaussians: Gaussians, *, report: Report = silent, version: int = DEFAULT_VERSION) -> None:
