@@ -8,6 +8,7 @@ Written along a Z curve, which keeps chunks small: the Gaussians come back in an
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ SH_RANGE = 8.0
 
 PIECE = CHUNK * CHUNK
 """Gaussians that are packed at a time: whole chunks."""
+
+SH_ROWS = 1 << 12
+"""Gaussians whose SH is decoded at a time: what numpy needs for it stays in cache."""
 
 MAX_WRITTEN_LOG_SCALE = 20.0
 """Shapes beyond it are damaged, and would cost the other ones of their chunk all precision."""
@@ -132,12 +136,12 @@ class _ShRest:
         levels[[0, 255]] = 0, 1
         self._levels = (levels - np.float32(0.5)) * np.float32(SH_RANGE)
 
-    def of(self, part: slice) -> F32:
-        """[n, K-1, 3] of some Gaussians."""
-        if not self.rest:
-            return np.zeros((part.stop - part.start, 0, 3), np.float32)
-        values: F32 = self._levels[np.take(self._bytes[part], self._order, axis=1)]
-        return values.reshape(-1, self.rest, 3)
+    def fill(self, shN: F32, start: int) -> None:
+        """Decode into [n, K-1, 3] the Gaussians from ``start`` on."""
+        for first in range(0, len(shN) if self.rest else 0, SH_ROWS):
+            some = shN[first : first + SH_ROWS]
+            rows = self._bytes[start + first : start + first + len(some)]
+            np.take(self._levels, np.take(rows, self._order, axis=1), out=some.reshape(len(some), -1), mode="clip")
 
 
 def _decode_piece(chunks: NDArray[Any], rows: NDArray[Any], start: int) -> tuple[F32, F32, F32, F32, F32]:
@@ -177,7 +181,7 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
         part = slice(start, min(start + PIECE, count))
         decoded = _decode_piece(chunks, rows[part], start)
         cloud.means[part], cloud.quats[part], cloud.scales[part], cloud.opacities[part], cloud.sh0[part, 0] = decoded
-        cloud.shN[part] = sh.of(part)
+        sh.fill(cloud.shN[part], start)
     check_scales(header.path, cloud.scales)
     report("reading compressed PLY", 1.0)
     return cloud
@@ -222,6 +226,18 @@ def _pack_piece(piece: Gaussians) -> tuple[F32, U32]:
     return np.concatenate([position_limits, scale_limits, colour_limits], axis=1), np.stack(words, axis=1)
 
 
+def _sh_bytes(shN: F32) -> NDArray[np.uint8]:
+    """[N, K-1, 3] -> [N, 3 (K-1)], channel-major; the inverse of ``_ShRest.fill``. Ordering bytes is cheaper than ordering floats."""
+    channel_major = np.arange(shN[0].size).reshape(-1, 3).T.reshape(-1)
+    packed = np.empty((len(shN), len(channel_major)), np.uint8)
+    for start in range(0, len(shN) if len(channel_major) else 0, SH_ROWS):
+        levels = shN[start : start + SH_ROWS].reshape(-1, len(channel_major)) * np.float32(256 / SH_RANGE)
+        levels += 128
+        rows = np.clip(levels, 0, 255, out=levels).astype(np.uint8)
+        np.take(rows, channel_major, axis=1, out=packed[start : start + len(rows)], mode="clip")
+    return packed
+
+
 def _header(count: int, rest: int) -> bytes:
     limits = [f"{end}_{name}" for group in (POSITION_RANGE, SCALE_RANGE, COLOUR_RANGE) for end in ("min", "max") for name in group]
     lines = ["ply", "format binary_little_endian 1.0", f"element chunk {-(-count // CHUNK)}"]
@@ -245,18 +261,18 @@ def write(path: Path, gaussians: Gaussians, *, report: Report = silent) -> None:
     pieces = [order[start : start + PIECE] for start in range(0, count, PIECE)]
     words = np.empty((count, len(PACKED)), "<u4")
     passes = 2 if rest else 1
+    bare = replace(gaussians, shN=np.empty((count, 0, 3), np.float32))  # SH follows in a pass of its own
     with atomic_path(path) as part, part.open("wb") as file:
         file.write(_header(count, rest))
         for done, rows in enumerate(pieces):
             report("writing compressed PLY", done / len(pieces) / passes)
-            limits, words[done * PIECE : done * PIECE + len(rows)] = _pack_piece(gaussians.select(rows))
+            limits, words[done * PIECE : done * PIECE + len(rows)] = _pack_piece(bare.select(rows))
             file.write(limits.astype("<f4").tobytes())
         file.write(words.data)
+        sh = _sh_bytes(gaussians.shN)
         for done, rows in enumerate(pieces if rest else []):
             report("writing compressed PLY", (1 + done / len(pieces)) / passes)
-            levels = gaussians.shN[rows] * np.float32(256 / SH_RANGE)
-            levels += 128
-            file.write(np.clip(levels, 0, 255, out=levels).astype(np.uint8).transpose(0, 2, 1).tobytes())
+            file.write(sh[rows].data)
     report("writing compressed PLY", 1.0)
 
 
