@@ -32,7 +32,7 @@ from ..splats.activation import (
     sh0_from_rgb,
     unit_quats,
 )
-from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ..splats.gaussians import F32
 from ..splats.spherical_harmonics import sh_signs
 from ..splats.srgb import srgb_from_linear
 from ..splats.transforms import quat_signs, transformed
@@ -50,6 +50,8 @@ SRGB, LINEAR = "srgb_rec709_display", "lin_rec709_display"
 POINTS, ARRAY_BUFFER = 0, 34962
 MAX_GLB_BYTES = (1 << 32) - 1
 CHUNK = 1 << 16
+CACHED_ROWS = 1 << 12
+"""Their SH coefficients stay in cache while they are collected from as many places."""
 
 
 def _sh_name(degree: int, index: int) -> str:
@@ -86,13 +88,16 @@ def _check_kind(document: Document, extension: dict[str, Any]) -> None:
 
 
 def _values(document: Document, attributes: dict[str, Any], name: str, width: int, rows: int) -> F32:
-    """An attribute as float32 [rows, width]; whole numbers become -1..1 or 0..1 where they say so (section 3.11)."""
+    """An attribute as float32 [rows, width], mapped from the file where it is that already.
+
+    Whole numbers become -1..1 or 0..1 where they say so (section 3.11).
+    """
     if name not in attributes:
         raise FileError(document.path, f"attribute '{name}' is missing", DAMAGED)
     stored = document.accessor(attributes[name], name, width)
     if len(stored) != rows:
         raise FileError(document.path, f"attribute '{name}' has {len(stored)} values, expected {rows} as 'POSITION'", DAMAGED)
-    values = stored.astype(np.float32)
+    values = stored.astype(np.float32, copy=False)
     if stored.dtype.kind in "iu" and document.item("accessors", attributes[name]).get("normalized") is True:
         values /= np.float32(np.iinfo(stored.dtype).max)
         np.maximum(values, -1, out=values)
@@ -126,15 +131,18 @@ def _read_primitive(document: Document, matrix: Matrix, attributes: dict[str, An
     scales = _values(document, attributes, SCALE, 3, rows)
     if not (scales < 0).any():
         scales = log_from_scale(scales)
-    shN = np.empty((rows, SH_COEFFICIENTS[degree] - 1, 3), np.float32)
-    for index, name in enumerate(_sh_names(degree)[1:]):
-        shN[:, index] = _values(document, attributes, name, 3, rows)
+    sh = [_values(document, attributes, name, 3, rows) for name in _sh_names(degree)]
+    shN = np.empty((rows, len(sh) - 1, 3), np.float32)
+    for start in range(0, rows, CACHED_ROWS):
+        piece = slice(start, start + CACHED_ROWS)
+        for index, channel in np.ndindex(shN.shape[1:]):
+            shN[piece, index, channel] = sh[index + 1][piece, channel]
     cloud = Gaussians(
-        means=_values(document, attributes, "POSITION", 3, rows),
+        means=np.array(_values(document, attributes, "POSITION", 3, rows)),
         quats=_values(document, attributes, ROTATION, 4, rows)[:, [3, 0, 1, 2]],
         scales=scales,
         opacities=logit_from_opacity(np.clip(_values(document, attributes, OPACITY, 1, rows)[:, 0], 0, 1)),
-        sh0=_values(document, attributes, _sh_name(0, 0), 3, rows)[:, None],
+        sh0=np.array(sh[0][:, None]),
         shN=shN,
     )
     check_scales(document.path, cloud.scales)
