@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileError
+from ._files import DAMAGED, TRUNCATED, reading
 from ._json import read_json
 from ._limits import shown
 from ._sog_source import plain_name
@@ -30,8 +31,6 @@ MAX_NODES = 1 << 16
 COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 FLOAT, UNSIGNED_BYTE = 5126, 5121
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-DAMAGED = "The file is damaged; export the capture again"
-TRUNCATED = "The download or copy is incomplete; copy the file again"
 
 U8 = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
@@ -183,20 +182,17 @@ def open_document(path: Path) -> Document:
     Raises:
         FileError: unreadable, not glTF 2, or damaged.
     """
-    try:
+    with reading(path), path.open("rb") as file:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(20)
-            if head[:4] != MAGIC:
-                if size > MAX_JSON_BYTES * 16:
-                    raise FileError(path, f"has {size} bytes of JSON, expected less", "Export it as .glb")
-                file.seek(0)
-                return Document(path, _parse_json(path, file.read()), np.zeros(0, np.uint8))
-            length = _check_glb(path, head, size)
-            text = file.read(length)
-            binary = _binary_chunk(path, file.read(8), 20 + length, size)
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
+        head = file.read(20)
+        if head[:4] != MAGIC:
+            if size > MAX_JSON_BYTES * 16:
+                raise FileError(path, f"has {size} bytes of JSON, expected at most {MAX_JSON_BYTES * 16}", "Export it as .glb")
+            file.seek(0)
+            return Document(path, _parse_json(path, file.read()), np.zeros(0, np.uint8))
+        length = _check_glb(path, head, size)
+        text = file.read(length)
+        binary = _binary_chunk(path, file.read(8), 20 + length, size)
     return Document(path, _parse_json(path, text), binary)
 
 

@@ -18,8 +18,9 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import MAX_LOGIT
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ._files import TRUNCATED
 from ._limits import check_finite, check_scales
-from ._ply_header import TRUNCATED, Element, Header
+from ._ply_header import Element, Header
 
 CHUNK_BYTES = 1 << 21
 """Rows are split into columns in pieces that stay in cache; smaller ones cost more calls than they save in misses."""

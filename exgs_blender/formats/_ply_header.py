@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError
+from ._files import DAMAGED, TRUNCATED, reading
 
 MAX_HEADER_BYTES = 1 << 20
-DAMAGED = "The file is damaged; export the capture again"
-TRUNCATED = "The download or copy is incomplete; copy the file again"
 
 SCALAR_TYPES = {
     "char": "i1",
@@ -144,12 +143,9 @@ def read_header(path: Path) -> Header:
     Raises:
         FileError: cannot be read, not PLY, a line that PLY does not know, an unknown format.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(MAX_HEADER_BYTES)
-            file_bytes = file.seek(0, 2)
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
+    with reading(path), path.open("rb") as file:
+        head = file.read(MAX_HEADER_BYTES)
+        file_bytes = file.seek(0, 2)
     if not head.startswith(b"ply"):
         raise FileError(path, "does not begin with 'ply', expected a PLY file", "Choose another file")
     lines, data_offset = _header_lines(path, head)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import FileError, MissingDependencyError
 from ..splats.gaussians import F32
-from ._ply_header import DAMAGED, TRUNCATED, Element, Header
+from ._files import DAMAGED, TRUNCATED
+from ._ply_header import Element, Header
 
 
 def has_lists_on_the_way(header: Header, wanted: Element) -> bool:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FileError
 from ..splats.gaussians import F32
+from ._files import DAMAGED
 from ._limits import shown
 from ._smallest_three import from_largest_and_rest
 from ._sog_source import Source, finite_numbers, plain_name, read_pixels
@@ -17,26 +19,27 @@ from ._sog_source import Source, finite_numbers, plain_name, read_pixels
 QUAT_TAG = 252
 """Alpha of the quaternion texture is this plus the index (wxyz) of the largest component (section 3.2)."""
 
+PALETTE_COLUMNS = 64
+"""SH palette entries in a row of the centroids texture (section 3.5)."""
+
 ALWAYS = (("means", 2), ("quats", 1), ("scales", 1), ("sh0", 1))
 """Sections that every capture has, and how many images each names."""
-
-FIELD_HINT = "The file is damaged; export the capture again"
 
 
 def part(source: Source, meta: dict[str, Any], field: str, files: int) -> tuple[dict[str, Any], list[str]]:
     """A section of meta.json and the file names in it."""
     section = meta.get(field)
     if not isinstance(section, dict):
-        raise FileError(source.path, f"meta.json has no section '{field}'", FIELD_HINT)
+        raise FileError(source.path, f"meta.json has no section '{field}'", DAMAGED)
     names = section.get("files")
     if not isinstance(names, list) or len(names) != files:
-        raise FileError(source.path, f"meta.json field '{field}.files' should name {files} images", FIELD_HINT)
+        raise FileError(source.path, f"meta.json field '{field}.files' should name {files} images", DAMAGED)
     return section, [plain_name(source.path, name) for name in names]
 
 
 def integer(path: Path, field: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise FileError(path, f"meta.json field '{field}' is {shown(value)}, expected an integer from {least} to {most}", FIELD_HINT)
+        raise FileError(path, f"meta.json field '{field}' is {shown(value)}, expected an integer from {least} to {most}", DAMAGED)
     return value
 
 
@@ -46,7 +49,7 @@ def decode_means(source: Source, meta: dict[str, Any], count: int) -> F32:
     mins = finite_numbers(source.path, "means.mins", section.get("mins"), 3, 3)
     maxs = finite_numbers(source.path, "means.maxs", section.get("maxs"), 3, 3)
     if max(np.abs(mins).max(), np.abs(maxs).max()) > 80.0:
-        raise FileError(source.path, "meta.json fields 'means.mins' and 'means.maxs' should be logarithms within -80 to 80", FIELD_HINT)
+        raise FileError(source.path, "meta.json fields 'means.mins' and 'means.maxs' should be logarithms within -80 to 80", DAMAGED)
     low = read_pixels(source, low_name, count)
     high = read_pixels(source, high_name, count)
     means = np.empty((count, 3), np.float32)
@@ -68,3 +71,12 @@ def decode_quats(source: Source, meta: dict[str, Any], count: int) -> F32:
         raise FileError(source.path, problem, "The image was saved with loss; export the capture again")
     table = ((np.arange(256) / 255.0 - 0.5) * np.sqrt(2.0)).astype(np.float32)
     return from_largest_and_rest(largest, table[pixels[:, :3]])
+
+
+def decode_labels(source: Source, name: str, count: int, entries: int) -> NDArray[np.int32]:
+    """Section 3.5: which of the palette's ``entries`` each Gaussian's SH is [count], 16 bits in red and green."""
+    pixels = read_pixels(source, name, count)
+    labels = pixels[:, 0].astype(np.int32) | (pixels[:, 1].astype(np.int32) << 8)
+    if labels.max() >= entries:
+        raise FileError(source.path, f"image '{name}' points to SH entry {labels.max()}, the palette has {entries}", DAMAGED)
+    return labels

@@ -11,12 +11,12 @@ import numpy as np
 
 from ..errors import FileError
 from ..splats import Gaussians, concatenate
+from ._files import DAMAGED
 from ._json import read_json
 from ._limits import shown
 from ._sog_source import MAX_META_BYTES, META, FolderSource, plain_name
 
 LOD_META = "lod-meta.json"
-HINT = "The file is damaged; export the capture again"
 Range = tuple[int, int]
 
 
@@ -25,20 +25,20 @@ def _part_path(lod_meta: Path, name: object) -> Path:
     parts = PurePosixPath(name).parts if isinstance(name, str) else (name,)
     path = lod_meta.parent.joinpath(*(plain_name(lod_meta, part) for part in parts))
     if path.name == LOD_META:
-        raise FileError(lod_meta, f"names {shown(name)} as a part, expected a SOG capture", HINT)
+        raise FileError(lod_meta, f"names {shown(name)} as a part, expected a SOG capture", DAMAGED)
     return path
 
 
 def _whole(path: Path, value: object, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise FileError(path, f"field '{key}' of a level in 'tree' is {shown(value)}, expected a whole number", HINT)
+        raise FileError(path, f"field '{key}' of a level in 'tree' is {shown(value)}, expected a whole number", DAMAGED)
     return value
 
 
 def _of_level(path: Path, lods: dict[str, Any], level: int) -> Any:
     """The entry of this level, or of the nearest finer one that the leaf has, or of its finest."""
     if not all(key.isascii() and key.isdigit() and len(key) < 10 for key in lods):
-        raise FileError(path, f"a leaf of field 'tree' has the levels {shown(sorted(lods))}, expected whole numbers", HINT)
+        raise FileError(path, f"a leaf of field 'tree' has the levels {shown(sorted(lods))}, expected whole numbers", DAMAGED)
     finer = [key for key in lods if int(key) <= level]
     return lods[max(finer, key=int) if finer else min(lods, key=int)]
 
@@ -50,7 +50,7 @@ def _ranges(path: Path, tree: object, level: int) -> dict[int, list[Range]]:
     while nodes:
         node = nodes.pop()
         if not isinstance(node, dict):
-            raise FileError(path, "a node of field 'tree' is not an object", HINT)
+            raise FileError(path, "a node of field 'tree' is not an object", DAMAGED)
         children = node.get("children")
         nodes.extend(reversed(children) if isinstance(children, list) else [])
         lods = node.get("lods")
@@ -88,20 +88,22 @@ def parts_of_level(path: Path, read_part: Callable[[Path], Gaussians], level: in
     _check_level(path, meta, level)
     names = meta.get("filenames")
     if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
-        raise FileError(path, "field 'filenames' should be a list of different SOG parts", HINT)
+        raise FileError(path, "field 'filenames' should be a list of different SOG parts", DAMAGED)
     clouds: list[Gaussians] = []
     for index, ranges in sorted(_ranges(path, meta.get("tree"), level).items()):
         if index >= len(names):
-            raise FileError(path, f"field 'tree' names file {index}, field 'filenames' has {len(names)}", HINT)
+            raise FileError(path, f"field 'tree' names file {index}, field 'filenames' has {len(names)}", DAMAGED)
         cloud = read_part(_part_path(path, names[index]))
         wanted = np.zeros(len(cloud), bool)
         for start, end in ranges:
             if end > len(cloud):
-                raise FileError(path, f"field 'tree' wants Gaussians up to {end} of {shown(names[index])}, which holds {len(cloud)}", HINT)
+                raise FileError(
+                    path, f"field 'tree' wants Gaussians up to {end} of {shown(names[index])}, which holds {len(cloud)}", DAMAGED
+                )
             wanted[start:end] = True
         clouds.append(cloud if wanted.all() else cloud.select(wanted))
     if meta.get("environment") is not None:
         clouds.append(read_part(_part_path(path, meta["environment"])))
     if not clouds:
-        raise FileError(path, "field 'tree' has no level of detail with Gaussians", HINT)
+        raise FileError(path, "field 'tree' has no level of detail with Gaussians", DAMAGED)
     return concatenate(clouds)

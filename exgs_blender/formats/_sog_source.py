@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileError, MissingDependencyError
+from ._files import DAMAGED, TRUNCATED, reading
 from ._limits import shown
 
 META = "meta.json"
@@ -50,7 +51,7 @@ def plain_name(path: Path, name: object, where: str = "meta.json") -> str:
         FileError: it is no string, or has a path in it.
     """
     if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in '/\\:\0"<>|?*'):
-        raise FileError(path, f"{where} names the file {shown(name)}, expected a plain file name without a folder", "The file is damaged")
+        raise FileError(path, f"{where} names the file {shown(name)}, expected a plain file name without a folder", DAMAGED)
     return name
 
 
@@ -72,11 +73,8 @@ class FolderSource:
 
     def read(self, name: str, limit: int) -> bytes:
         member = self._member(name)
-        try:
-            with member.open("rb") as file:
-                data = file.read(limit + 1)
-        except OSError as error:
-            raise FileError(member, f"cannot be read ({error.strerror})", "Check its permissions") from error
+        with reading(member), member.open("rb") as file:
+            data = file.read(limit + 1)
         return _within(self.path, name, data, limit)
 
 
@@ -88,7 +86,7 @@ class BundleSource:
         try:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise FileError(path, f"not a whole ZIP file ({error})", "The download or copy is incomplete") from error
+            raise FileError(path, f"not a whole ZIP file ({error})", TRUNCATED) from error
         self._prefix = self._find_prefix()
 
     def __enter__(self) -> BundleSource:
@@ -120,18 +118,18 @@ class BundleSource:
     def read(self, name: str, limit: int) -> bytes:
         info = self._info(name)
         if info.file_size > limit:
-            raise FileError(self.path, f"part '{name}' claims {info.file_size} bytes, expected at most {limit}", "The file is damaged")
+            raise FileError(self.path, f"part '{name}' claims {info.file_size} bytes, expected at most {limit}", DAMAGED)
         try:
             with self._zip.open(info) as member:
                 data = member.read(limit + 1)
         except (OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            raise FileError(self.path, f"part '{name}' cannot be unpacked ({error})", "The file is damaged; export it again") from error
+            raise FileError(self.path, f"part '{name}' cannot be unpacked ({error})", DAMAGED) from error
         return _within(self.path, name, data, limit)
 
 
 def _within(path: Path, name: str, data: bytes, limit: int) -> bytes:
     if len(data) > limit:
-        raise FileError(path, f"part '{name}' is larger than the expected {limit} bytes", "The file is damaged")
+        raise FileError(path, f"part '{name}' is larger than the expected {limit} bytes", DAMAGED)
     return data
 
 
@@ -182,9 +180,9 @@ def _opened(source: Source, name: str, limit: int) -> Iterator[Any]:
         with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
             yield image
     except UnidentifiedImageError:
-        raise FileError(source.path, f"part '{name}' is not a WebP or PNG image", "The file is damaged; export it again") from None
+        raise FileError(source.path, f"part '{name}' is not a WebP or PNG image", DAMAGED) from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise FileError(source.path, f"image '{name}' cannot be decoded ({error})", "The file is damaged; export it again") from error
+        raise FileError(source.path, f"image '{name}' cannot be decoded ({error})", DAMAGED) from error
 
 
 def _check_size(path: Path, name: str, size: tuple[int, int], pixels: tuple[int, int], shape: tuple[int, int] | None) -> None:
@@ -206,7 +204,5 @@ def finite_numbers(path: Path, field: str, value: object, least: int, most: int)
     good = all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < 3e38 and math.isfinite(n) for n in numbers)
     if not good or not least <= len(numbers) <= most:
         wanted = str(least) if least == most else f"{least} to {most}"
-        raise FileError(
-            path, f"meta.json field '{field}' should be a list of {wanted} finite numbers", "The file is damaged; export it again"
-        )
+        raise FileError(path, f"meta.json field '{field}' should be a list of {wanted} finite numbers", DAMAGED)
     return np.array(numbers, np.float64)

@@ -17,11 +17,11 @@ from ..progress import Report
 from ..splats import Gaussians
 from ..splats.activation import MAX_LOGIT
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ._files import DAMAGED
 from ._limits import check_claim, check_not_empty, check_scales, shown
-from ._sog_fields import FIELD_HINT, decode_means, decode_quats, integer, part
+from ._sog_fields import ALWAYS, PALETTE_COLUMNS, decode_labels, decode_means, decode_quats, integer, part
 from ._sog_source import Source, finite_numbers, image_size, read_pixels
 
-PALETTE_COLUMNS = 64
 MAX_PALETTE_ROWS = 1024
 
 
@@ -40,7 +40,7 @@ def _sh_degree(source: Source, palette: str) -> int:
     width, height = image_size(source, palette)
     degree = next((d for d in (1, 2, 3) if width == PALETTE_COLUMNS * (SH_COEFFICIENTS[d] - 1)), 0)
     if not degree or not 1 <= height <= MAX_PALETTE_ROWS:
-        raise FileError(source.path, f"image '{palette}' is {width} x {height}, expected 192, 512 or 960 wide", FIELD_HINT)
+        raise FileError(source.path, f"image '{palette}' is {width} x {height}, expected 192, 512 or 960 wide", DAMAGED)
     return degree
 
 
@@ -53,10 +53,7 @@ def _decode_sh_rest(source: Source, meta: dict[str, Any], count: int, degree: in
     ends = finite_numbers(source.path, "shN.mins and shN.maxs", [section.get("mins"), section.get("maxs")], 2, 2)
     width, height = image_size(source, palette_name)
     pixels = read_pixels(source, palette_name, width * height, (width, height)).reshape(height * PALETTE_COLUMNS, rest, 4)
-    bytes_ = read_pixels(source, label_name, count)
-    labels = bytes_[:, 0].astype(np.int32) | (bytes_[:, 1].astype(np.int32) << 8)
-    if labels.max() >= len(pixels):
-        raise FileError(source.path, f"image '{label_name}' points to SH entry {labels.max()}, the palette has {len(pixels)}", FIELD_HINT)
+    labels = decode_labels(source, label_name, count, len(pixels))
     levels = (ends[0] + (ends[1] - ends[0]) * (np.arange(256) / 255)).astype(np.float32)
     palette: F32 = levels[pixels[..., :3]]
     return palette[labels]
@@ -69,12 +66,10 @@ def decode_version_1(source: Source, meta: dict[str, Any], report: Report) -> Ga
         FileError: a section, a field or an image is missing or of another kind or size.
     """
     path = source.path
-    names = [
-        name for field, files in (("means", 2), ("quats", 1), ("scales", 1), ("sh0", 1)) for name in part(source, meta, field, files)[1]
-    ]
+    names = [name for field, files in ALWAYS for name in part(source, meta, field, files)[1]]
     shape = meta["means"].get("shape")
     if not isinstance(shape, list) or not shape:
-        raise FileError(path, f"meta.json field 'means.shape' is {shown(shape)} and field 'version' is missing", FIELD_HINT)
+        raise FileError(path, f"meta.json field 'means.shape' is {shown(shape)} and field 'version' is missing", DAMAGED)
     count = integer(path, "means.shape", shape[0], 0, 1 << 31)
     check_not_empty(path, "means.shape", count)
     degree = 0

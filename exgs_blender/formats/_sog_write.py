@@ -25,13 +25,12 @@ from ..splats.gaussians import F32
 from ..splats.morton import morton_order
 from ._sh_palette import sh_palette
 from ._smallest_three import SQRT2, largest_and_rest
-from ._sog_fields import QUAT_TAG
+from ._sog_fields import PALETTE_COLUMNS, QUAT_TAG
 from ._sog_lod import LOD_META
 from ._sog_source import META
 
 U8 = NDArray[np.uint8]
 
-PALETTE_COLUMNS = 64
 WEBP_METHOD, WEBP_QUALITY = 4, 80
 """Effort of the lossless coder: more gives 1 % at five times the seconds."""
 ROWS = 1 << 16

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import FileError, MissingDependencyError
 from ..splats.gaussians import F32, SH_COEFFICIENTS
-from ._files import read_bytes
+from ._files import DAMAGED, TRUNCATED, read_bytes
 from ._limits import check_claim, check_not_empty
 
 MAGIC = b"NGSP"
@@ -33,8 +33,6 @@ RUB, RDF, LAST_UPRIGHT_SYSTEM = 4, 6, 8
 RDF_FROM_RUB = (1, -1, -1)
 COLOUR_SCALE = 0.15
 """Colour bytes are 255 * (0.5 + COLOUR_SCALE * f_dc)."""
-DAMAGED = "The file is damaged; export the capture again"
-TRUNCATED = "The download or copy is incomplete; copy the file again"
 
 U8 = NDArray[np.uint8]
 

@@ -20,10 +20,11 @@ from ..errors import FileError
 from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity, opacity_from_logit, rgb_from_sh0, sh0_from_rgb
-from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ..splats.gaussians import F32, SH_COEFFICIENTS, unfilled
 from ..splats.morton import morton_order
+from ._files import DAMAGED
 from ._limits import check_not_empty, check_scales
-from ._ply_header import DAMAGED, Element, Header, read_header
+from ._ply_header import Element, Header, read_header
 from ._smallest_three import SQRT2, from_largest_and_rest, largest_and_rest
 from .registry import Format
 
@@ -175,7 +176,7 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
         _element(header, "chunk", tuple(f"{end}_{name}" for name in COLOUR_RANGE for end in ("min", "max")), "f4")
     rows, chunks = _rows(header, vertex), _chunk_ranges(header, chunk)
     sh, count = _ShRest(header, vertex.count), vertex.count
-    cloud = Gaussians(*(np.empty((count, *shape), np.float32) for shape in ((3,), (4,), (3,), (), (1, 3), (sh.rest, 3))))
+    cloud = unfilled(count, SH_COEFFICIENTS.index(sh.rest + 1))
     for start in range(0, count, PIECE):
         report("reading compressed PLY", start / count)
         part = slice(start, min(start + PIECE, count))

@@ -18,6 +18,7 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..ugc.bitstream import HINT, MAGIC
 from ..ugc.pipeline import Asset, decompress, encode_all
+from ._files import read_bytes
 from ._limits import check_not_empty, check_scales
 from .registry import Format
 
@@ -30,12 +31,7 @@ def read_asset(path: str | os.PathLike[str], *, report: Report = silent) -> Asse
     """
     path = Path(path)
     report("read exgs", 0.0)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise FileError(path, "file does not exist", "Check the path") from None
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
+    data = read_bytes(path)
     if not data:
         raise FileError(path, "file is empty", HINT)
     asset = decompress(data, str(path))

@@ -36,7 +36,8 @@ from ..splats.gaussians import F32
 from ..splats.spherical_harmonics import sh_signs
 from ..splats.srgb import srgb_from_linear
 from ..splats.transforms import quat_signs, transformed
-from ._gltf_container import BIN_CHUNK, DAMAGED, FLOAT, JSON_CHUNK, MAGIC, UNSIGNED_BYTE, Document, Matrix, open_document
+from ._files import DAMAGED
+from ._gltf_container import BIN_CHUNK, FLOAT, JSON_CHUNK, MAGIC, UNSIGNED_BYTE, Document, Matrix, open_document
 from ._limits import check_scales, shown
 from .registry import Format
 

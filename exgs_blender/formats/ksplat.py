@@ -20,7 +20,7 @@ from ..progress import Report, silent
 from ..splats import Gaussians, concatenate
 from ..splats.activation import log_from_scale, logit_from_opacity, sh0_from_rgb
 from ..splats.gaussians import F32, SH_COEFFICIENTS
-from ._files import read_bytes
+from ._files import DAMAGED, TRUNCATED, read_bytes
 from ._limits import check_not_empty, check_scales
 from .registry import Format
 
@@ -31,9 +31,6 @@ MAX_SH_DEGREE = 3
 DEFAULT_SH_RANGE = 1.5
 DEFAULT_STEPS = {0: 1, 1: 32767, 2: 32767}
 """Steps from a bucket's centre to its border, where the header leaves them 0."""
-
-DAMAGED = "The file is damaged; export the capture again"
-TRUNCATED = "The download or copy is incomplete; copy the file again"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import MAX_LOGIT
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ._files import TRUNCATED
 from ._limits import check_not_empty, check_scales, plausible, shown
 from .registry import Format
 
@@ -82,7 +83,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
             while done < size:
                 piece = member.read(min(CHUNK_BYTES, size - done))
                 if not piece:
-                    raise FileError(path, f"{where} ends after {done} of {size} bytes", "Copy the file again")
+                    raise FileError(path, f"{where} ends after {done} of {size} bytes", TRUNCATED)
                 data[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
                 done += len(piece)
     except (OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
@@ -114,7 +115,7 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise FileError(path, f"not a whole ZIP file ({error})", "The download or copy is incomplete") from error
+        raise FileError(path, f"not a whole ZIP file ({error})", TRUNCATED) from error
     arrays: dict[str, F32] = {}
     with archive:
         members = _members(path, archive)

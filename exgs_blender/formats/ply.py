@@ -21,9 +21,10 @@ from ..errors import FileError
 from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ._files import DAMAGED, TRUNCATED
 from ._limits import check_not_empty
 from ._ply_columns import CHUNK_BYTES, COLOUR, NORMAL, POSITION, ROTATION, SCALE, BinaryPieces, Columns, gather, gather_parallel
-from ._ply_header import DAMAGED, TRUNCATED, Element, Header, read_header
+from ._ply_header import Element, Header, read_header
 from ._ply_lists import has_lists_on_the_way, list_chunks
 from .registry import Format
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ..errors import ExgsError, FileError
 from ..progress import Report, silent
 from ..splats import MAX_SH_DEGREE, Gaussians
+from ._files import reading
 from ._limits import check_finite
 
 HEAD_BYTES = 4096
@@ -97,16 +98,10 @@ def format_of(path: str | os.PathLike[str]) -> Format:
         FileError: it does not exist, is empty, or is no known kind of splat file.
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            head = b""
-        else:
-            with path.open("rb") as file:
-                head = file.read(HEAD_BYTES)
-    except FileNotFoundError:
-        raise FileError(path, "file does not exist", "Check the path") from None
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
+    head = b""
+    if not path.is_dir():
+        with reading(path), path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
     if not path.is_dir() and not head:
         raise FileError(path, "file is empty", "Export the capture again")
     for candidate in formats():

@@ -21,16 +21,14 @@ from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ._files import DAMAGED
 from ._json import read_json
 from ._limits import check_claim, check_not_empty, check_scales, shown
-from ._sog_fields import ALWAYS, FIELD_HINT, decode_means, decode_quats, integer, part
+from ._sog_fields import ALWAYS, PALETTE_COLUMNS, decode_labels, decode_means, decode_quats, integer, part
 from ._sog_lod import LOD_META, parts_of_level
 from ._sog_source import MAX_META_BYTES, META, BundleSource, FolderSource, Source, finite_numbers, read_pixels
 from ._sog_v1 import decode_version_1
 from .registry import Format
-
-PALETTE_COLUMNS = 64
-"""SH palette entries in a row of the centroids texture (section 3.5)."""
 
 
 def _codebook(source: Source, field: str, section: dict[str, Any]) -> F32:
@@ -49,9 +47,7 @@ def _codebook(source: Source, field: str, section: dict[str, Any]) -> F32:
 def _look_up(source: Source, field: str, book: F32, indices: NDArray[np.uint8]) -> F32:
     values = book[indices]
     if np.isnan(values).any():
-        raise FileError(
-            source.path, f"meta.json field '{field}.codebook' is shorter than the largest index that its image uses", FIELD_HINT
-        )
+        raise FileError(source.path, f"meta.json field '{field}.codebook' is shorter than the largest index that its image uses", DAMAGED)
     return values
 
 
@@ -66,11 +62,7 @@ def _decode_sh_rest(source: Source, meta: dict[str, Any], count: int, degree: in
     shape = (PALETTE_COLUMNS * rest, rows)
     pixels = read_pixels(source, palette_name, shape[0] * rows, shape).reshape(rows * PALETTE_COLUMNS, rest, 4)
     palette = _look_up(source, "shN", _codebook(source, "shN", section), pixels[:entries, :, :3])
-    bytes_ = read_pixels(source, label_name, count)
-    labels = bytes_[:, 0].astype(np.int32) | (bytes_[:, 1].astype(np.int32) << 8)
-    if labels.max() >= entries:
-        raise FileError(source.path, f"image '{label_name}' points to SH entry {labels.max()}, the palette has {entries}", FIELD_HINT)
-    return palette[labels]
+    return palette[decode_labels(source, label_name, count, entries)]
 
 
 def _decode(source: Source, report: Report) -> Gaussians:

@@ -24,6 +24,8 @@ from ..splats.activation import (
     sh0_from_rgb,
     unit_quats,
 )
+from ..splats.gaussians import unfilled
+from ._files import TRUNCATED, reading
 from ._limits import check_not_empty, check_scales
 from .registry import Format
 
@@ -40,16 +42,14 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
         FileError: empty, not a whole number of 32-byte rows, or a size that is no positive number.
     """
     path = Path(path)
-    try:
+    with reading(path):
         size = path.stat().st_size
         count, left_over = divmod(size, ROW.itemsize)
         if left_over:
-            raise FileError(path, f"has {size} bytes, expected a multiple of {ROW.itemsize}", "The copy is incomplete; copy it again")
+            raise FileError(path, f"has {size} bytes, expected a multiple of {ROW.itemsize}", TRUNCATED)
         check_not_empty(path, "number of rows", count)
         rows = np.memmap(path, ROW, "r", shape=(count,))
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
-    cloud = Gaussians(*(np.empty((count, *shape), np.float32) for shape in ((3,), (4,), (3,), (), (1, 3), (0, 3))))
+    cloud = unfilled(count, 0)
     stage = "reading splat"
     report(stage, 0.0)
     for start in range(0, count, CHUNK):

@@ -14,7 +14,7 @@ import numpy as np
 from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
-from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ..splats.gaussians import F32, unfilled
 from ..splats.spherical_harmonics import sh_signs
 from ..splats.transforms import quat_signs
 from ._smallest_three import from_largest_and_rest
@@ -89,8 +89,8 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     stage = "reading SPZ"
     report(stage, 0.0)
     packed = read_container(Path(path))
-    count, rest = packed.header.count, SH_COEFFICIENTS[packed.header.sh_degree] - 1
-    cloud = Gaussians(*(np.empty((count, *shape), np.float32) for shape in ((3,), (4,), (3,), (), (1, 3), (rest, 3))))
+    count = packed.header.count
+    cloud = unfilled(count, packed.header.sh_degree)
     for start in range(0, count, CHUNK):
         report(stage, 0.5 + 0.5 * start / count)
         _decode_piece(packed, slice(start, min(start + CHUNK, count)), cloud)

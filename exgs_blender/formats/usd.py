@@ -31,6 +31,7 @@ from ..splats.activation import log_from_scale, logit_from_opacity, opacity_from
 from ..splats.gaussians import F32, SH_COEFFICIENTS
 from ..splats.spherical_harmonics import sh_signs
 from ..splats.transforms import quat_signs, transformed
+from ._files import DAMAGED
 from ._limits import check_not_empty, check_scales, shown
 from ._usd_child import ATTRIBUTES, PRIM_TYPE, SH_DEGREE
 from .registry import Format
@@ -41,7 +42,6 @@ EXTENT_SIGMAS = 3
 CHUNK = 1 << 16
 PATIENCE_SECONDS, BYTES_PER_SECOND = 20, 5e6
 """How long OpenUSD may take over a file; most do 100 MB a second."""
-DAMAGED = "The file is damaged; export the capture again"
 Matrix = NDArray[np.float64]
 
 

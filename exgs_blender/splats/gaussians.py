@@ -110,6 +110,12 @@ class Gaussians:
         return None
 
 
+def unfilled(count: int, sh_degree: int) -> Gaussians:
+    """A cloud of arrays that nobody has written to yet, for a reader that fills them piece by piece."""
+    shapes = ((3,), (4,), (3,), (), (1, 3), (SH_COEFFICIENTS[sh_degree] - 1, 3))
+    return Gaussians(*(np.empty((count, *shape), np.float32) for shape in shapes))
+
+
 def concatenate(clouds: Sequence[Gaussians]) -> Gaussians:
     """One cloud of all; lower SH degrees are padded with zeros to the highest."""
     if not clouds:
