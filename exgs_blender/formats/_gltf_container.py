@@ -83,6 +83,11 @@ class Document:
             self._buffers[index] = data[:length]
         return self._buffers[index]
 
+    @property
+    def buffer_bytes(self) -> int:
+        """Of the buffers that accessors have led to so far."""
+        return sum(len(data) for data in self._buffers.values())
+
     def _from_uri(self, index: int, uri: object) -> U8:
         if isinstance(uri, str) and uri.startswith("data:"):
             try:

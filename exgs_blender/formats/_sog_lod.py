@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FileError
 from ..splats import Gaussians, concatenate
@@ -73,6 +74,15 @@ def _check_level(path: Path, meta: dict[str, Any], level: int) -> None:
         )
 
 
+def _wanted(path: Path, name: object, ranges: list[Range], count: int) -> NDArray[np.bool_]:
+    """Which of a part's Gaussians some range holds [count], however many ranges overlap."""
+    starts, ends = (np.array(side, object) for side in zip(*ranges, strict=True))
+    if ends.max() > count:
+        raise FileError(path, f"field 'tree' wants Gaussians up to {ends.max()} of {shown(name)}, which holds {count}", DAMAGED)
+    begun = np.bincount(starts.astype(np.int64), minlength=count + 1) - np.bincount(ends.astype(np.int64), minlength=count + 1)
+    return np.cumsum(begun)[:count] > 0
+
+
 def parts_of_level(path: Path, read_part: Callable[[Path], Gaussians], level: int) -> Gaussians:
     """One level of a streamed capture, its environment included.
 
@@ -90,17 +100,16 @@ def parts_of_level(path: Path, read_part: Callable[[Path], Gaussians], level: in
     if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
         raise FileError(path, "field 'filenames' should be a list of different SOG parts", DAMAGED)
     clouds: list[Gaussians] = []
+    read_paths: set[Path] = set()
     for index, ranges in sorted(_ranges(path, meta.get("tree"), level).items()):
         if index >= len(names):
             raise FileError(path, f"field 'tree' names file {index}, field 'filenames' has {len(names)}", DAMAGED)
-        cloud = read_part(_part_path(path, names[index]))
-        wanted = np.zeros(len(cloud), bool)
-        for start, end in ranges:
-            if end > len(cloud):
-                raise FileError(
-                    path, f"field 'tree' wants Gaussians up to {end} of {shown(names[index])}, which holds {len(cloud)}", DAMAGED
-                )
-            wanted[start:end] = True
+        part = _part_path(path, names[index])
+        if part in read_paths:
+            raise FileError(path, f"field 'filenames' names {shown(names[index])} twice", DAMAGED)
+        read_paths.add(part)
+        cloud = read_part(part)
+        wanted = _wanted(path, names[index], ranges, len(cloud))
         clouds.append(cloud if wanted.all() else cloud.select(wanted))
     if meta.get("environment") is not None:
         clouds.append(read_part(_part_path(path, meta["environment"])))

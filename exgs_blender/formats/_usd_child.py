@@ -27,7 +27,9 @@ ATTRIBUTES = {
     "radiance:sphericalHarmonicsCoefficients": 3,
 }
 MAX_LAYERS = 64
-MAX_PRIMS = 4096
+MAX_PRIMS = 1024
+MAX_EXPANSION, ALWAYS_ALLOWED_BYTES = 200, 64 << 20
+"""Bytes of arrays for each byte of the files, and what is harmless whatever the files' size: one prim can be referred to many times."""
 SPARE_BYTES = 1 << 30
 BYTES_PER_FILE_BYTE = 20
 
@@ -54,8 +56,8 @@ def limit_memory(source: Path) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
-def check_layers(source: Path, sdf: Any) -> None:
-    """Refuse a file that pulls in others from outside its folder: opening the stage would read them."""
+def check_layers(source: Path, sdf: Any) -> int:
+    """Refuse a file that pulls in others from outside its folder: opening the stage would read them. The bytes of all that it needs."""
     folder = source.resolve().parent
     todo, seen = [source.resolve()], {source.resolve()}
     while todo:
@@ -72,6 +74,7 @@ def check_layers(source: Path, sdf: Any) -> None:
             if target not in seen:
                 seen.add(target)
                 todo.append(target)
+    return sum(path.stat().st_size for path in seen)
 
 
 def value_of(prim: Any, name: str, width: int) -> Any:
@@ -96,7 +99,7 @@ def take_prims(source: Path, folder: Path) -> dict[str, Any]:
         from pxr import Sdf, Usd, UsdGeom
     except ImportError as error:
         raise MissingError(str(error)) from error
-    check_layers(source, Sdf)
+    left = max(ALWAYS_ALLOWED_BYTES, MAX_EXPANSION * check_layers(source, Sdf))
     stage = Usd.Stage.Open(str(source.resolve()))
     placed = UsdGeom.XformCache()
     prims: list[dict[str, Any]] = []
@@ -106,7 +109,11 @@ def take_prims(source: Path, folder: Path) -> dict[str, Any]:
         if len(prims) == MAX_PRIMS:
             raise RefusedError(f"has more than {MAX_PRIMS} prims of type {PRIM_TYPE}")
         for number, (name, width) in enumerate(ATTRIBUTES.items()):
-            np.save(folder / f"{len(prims)}-{number}.npy", value_of(prim, name, width), allow_pickle=False)
+            value = value_of(prim, name, width)
+            left -= value.nbytes
+            if left < 0:
+                raise RefusedError(f"has more values in its prims of type {PRIM_TYPE} than a file of its size can hold")
+            np.save(folder / f"{len(prims)}-{number}.npy", value, allow_pickle=False)
         degree = prim.GetAttribute(SH_DEGREE).Get() if prim.GetAttribute(SH_DEGREE) else None
         matrix = [list(row) for row in placed.GetLocalToWorldTransform(prim)]
         prims.append({"path": str(prim.GetPath()), "matrix": matrix, "degree": degree if isinstance(degree, int) else None})

@@ -25,6 +25,7 @@ from ..splats.morton import morton_order
 from ._files import DAMAGED
 from ._limits import check_not_empty, check_scales
 from ._ply_header import Element, Header, read_header
+from ._ply_lists import has_lists_on_the_way
 from ._smallest_three import SQRT2, from_largest_and_rest, largest_and_rest
 from .registry import Format
 
@@ -56,6 +57,8 @@ def _element(header: Header, name: str, required: tuple[str, ...], code: str) ->
     element = header.element(name)
     if element is None:
         raise FileError(header.path, f"has no element '{name}', expected in a compressed PLY", DAMAGED)
+    if has_lists_on_the_way(header, element):
+        raise FileError(header.path, f"a list property stands before or in element '{name}', expected none in a compressed PLY", DAMAGED)
     for prop in required:
         if element.scalars.get(prop) != code:
             found = element.scalars.get(prop, "missing")

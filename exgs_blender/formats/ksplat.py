@@ -130,14 +130,8 @@ def _decode_sh(values: NDArray[np.generic], degree: int, level: int, sh_range: t
     return shN
 
 
-def read(path: Path, *, report: Report = silent) -> Gaussians:
-    """Read a .ksplat file; sections of lower SH degree are padded with zeros to the highest.
-
-    Raises:
-        FileError: a field is out of its range, or the file is shorter than it claims.
-    """
-    path = Path(path)
-    data = read_bytes(path)
+def _parse_header(path: Path, data: bytes) -> tuple[int, int, int, tuple[float, float]]:
+    """(sections, Gaussians, compression level, range of SH bytes)."""
     if len(data) < HEADER:
         raise FileError(path, f"header has {len(data)} bytes, expected {HEADER}", TRUNCATED)
     major, minor, sections, total, level = data[0], data[1], *struct.unpack_from("<I", data, 4), *struct.unpack_from("<IH", data, 16)
@@ -152,6 +146,18 @@ def read(path: Path, *, report: Report = silent) -> Gaussians:
     sh_range = (low or -DEFAULT_SH_RANGE, high or DEFAULT_SH_RANGE)
     if not (abs(sh_range[0]) < 1e9 and abs(sh_range[1]) < 1e9):
         raise FileError(path, "fields 'minSphericalHarmonicsCoeff' and 'max...' are no plausible numbers", DAMAGED)
+    return sections, total, level, sh_range
+
+
+def read(path: Path, *, report: Report = silent) -> Gaussians:
+    """Read a .ksplat file; sections of lower SH degree are padded with zeros to the highest.
+
+    Raises:
+        FileError: a field is out of its range, or the file is shorter than it claims.
+    """
+    path = Path(path)
+    data = read_bytes(path)
+    sections, total, level, sh_range = _parse_header(path, data)
     clouds: list[Gaussians] = []
     start = HEADER + sections * SECTION_HEADER
     for index in range(sections):

@@ -96,6 +96,7 @@ def test_guitar(data_dir: Path) -> None:
         (b"uchar f_rest_8", b"uchar f_rest_9", "element 'sh' has 9 properties"),
         (b"uchar f_rest_8", b"char f_rest_8", "property 'f_rest_8' of element 'sh' is i1"),
         (b"binary_little_endian", b"ascii", "text form"),
+        (b"element vertex", b"element face 0\nproperty list uchar int vertex_indices\nelement vertex", "a list property stands before"),
     ],
 )
 def test_malformed(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:

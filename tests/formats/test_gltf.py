@@ -107,6 +107,18 @@ def test_nodes_place_their_meshes(tmp_path: Path) -> None:
     assert_within(expected, found, **dict.fromkeys(EXACT, 1e-4))
 
 
+@pytest.mark.parametrize(("count", "copies", "message"), [(1, 2000, "more than 1024 primitives"), (1000, 300, "too many for its buffers")])
+def test_one_mesh_placed_without_end(tmp_path: Path, count: int, copies: int, message: str) -> None:
+    """A small file whose nodes would fill the memory."""
+
+    def place(document: dict[str, Any]) -> None:
+        document["nodes"] = [{"mesh": 0}] * copies
+        document["scenes"] = [{"nodes": list(range(copies))}]
+
+    with pytest.raises(FileError, match=message):
+        formats.read(edited(tmp_path, random_gaussians(count, 3), place))
+
+
 def test_strided_and_external_buffers(tmp_path: Path) -> None:
     cloud = random_gaussians(20, 0)
     formats.write(tmp_path / "cloud.glb", cloud)

@@ -231,12 +231,20 @@ def test_each_leaf_gives_the_level_that_was_asked_for(tmp_path: Path) -> None:
         np.testing.assert_array_equal(formats.read(tmp_path, level=level).means, expected)
 
 
+def test_ranges_that_overlap_count_once(tmp_path: Path) -> None:
+    leaves = [{"lods": {"0": {"file": 0, "offset": start, "count": 10}}} for start in (3, 8, 30)]
+    cloud = formats.read(lod(tmp_path, tree={"children": leaves}))
+    first = formats.read(tmp_path / "0_0")
+    np.testing.assert_array_equal(cloud.means, np.concatenate([first.means[3:18], first.means[30:40]]))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"filenames": None}, "'filenames' should be a list"),
         ({"filenames": ["0_0/meta.json"]}, "names file 1"),
         ({"filenames": ["0_0/meta.json"] * 2}, "list of different SOG parts"),
+        ({"filenames": ["0_0/meta.json", "0_0//meta.json"]}, "names '0_0//meta.json' twice"),
         ({"filenames": ["../../0_0/meta.json", "1_0/meta.json"]}, "expected a plain file name"),
         ({"filenames": ["/0_0/meta.json", "1_0/meta.json"]}, "expected a plain file name"),
         ({"filenames": [3, "1_0/meta.json"]}, "expected a plain file name"),
@@ -245,6 +253,7 @@ def test_each_leaf_gives_the_level_that_was_asked_for(tmp_path: Path) -> None:
         ({"tree": {}}, "no level of detail"),
         ({"tree": {"lods": {"x": {"file": 0, "offset": 0, "count": 2}}}}, "has the levels ['x'], expected whole numbers"),
         ({"tree": {"lods": {"0": {"file": 0, "offset": 39, "count": 2}}}}, "wants Gaussians up to 41"),
+        ({"tree": {"lods": {"0": {"file": 0, "offset": 1 << 70, "count": 2}}}}, "wants Gaussians up to"),
         ({"tree": {"lods": {"0": {"file": -1, "offset": 39, "count": 2}}}}, "'file' of a level in 'tree' is -1"),
     ],
 )

@@ -69,6 +69,18 @@ def test_package(tmp_path: Path) -> None:
 
 
 @needs_usd
+def test_one_prim_referred_to_without_end(tmp_path: Path) -> None:
+    """A small file that would fill the disk and the memory."""
+    formats.write(tmp_path / "cloud.usdc", random_gaussians(4000, 0))
+    copies = "".join(f'def "S{i}" (references = @cloud.usdc@) {{}}\n' for i in range(400))
+    (tmp_path / "many.usda").write_text(f"#usda 1.0\n{copies}")
+    with pytest.raises(FileError, match="more values in its prims"):
+        formats.read(tmp_path / "many.usda")
+    (tmp_path / "few.usda").write_text("#usda 1.0\n" + "".join(copies.splitlines(True)[:3]))
+    assert len(formats.read(tmp_path / "few.usda")) == 12000
+
+
+@needs_usd
 def test_written_prim_follows_the_schema(tmp_path: Path) -> None:
     """Read with the schema's own class, where this OpenUSD has it."""
     if not hasattr(UsdVol, "ParticleField3DGaussianSplat"):
