@@ -13,13 +13,15 @@ from types import ModuleType
 
 MODULES = (
     "properties",
-    "preferences",
     "job_runner",
     "engine",
     "ops_import",
     "ops_compress",
     "ops_compositing",
+    "setup_worker",
+    "preferences",
     "menus",
+    "panel_compress",
     "panels",
 )
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import bpy
@@ -11,8 +11,10 @@ import numpy as np
 
 from ..cameras import Cameras, concatenate
 from ..cameras.conventions import BlenderLens, K_from_blender, cam_from_world_from_blender
+from ..cameras.files import safe_name
 from ..errors import ExgsError
 
+RENDERABLE = ("PERSP", "ORTHO")
 SIMILARITY_TOLERANCE = 1e-4
 
 
@@ -22,7 +24,7 @@ def lens_of(camera: bpy.types.Camera, render: bpy.types.RenderSettings, size: tu
     Raises:
         ExgsError: the camera is neither perspective nor orthographic.
     """
-    if camera.type not in ("PERSP", "ORTHO"):
+    if camera.type not in RENDERABLE:
         raise ExgsError(f"camera '{camera.name}' is of type {camera.type}; ExGS renders perspective and orthographic cameras")
     width, height = size or (render.resolution_x, render.resolution_y)
     return BlenderLens(
@@ -87,21 +89,47 @@ def shot_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to:
     Raises:
         ExgsError: no usable camera; or the object is sheared or scaled unevenly, so that its space has no camera.
     """
+    return _sampled(context, frames, relative_to, lambda scene: [scene.camera])
+
+
+def scene_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to: bpy.types.Object | None = None) -> Cameras:
+    """Every camera of the scene at these frames, one that stands still only once; else as :func:`shot_cameras`.
+
+    Cameras that ExGS cannot render (panoramic ones) are left out.
+    """
+    cameras = [obj for obj in context.scene.objects if obj.type == "CAMERA" and obj.data.type in RENDERABLE]
+    return _sampled(context, frames, relative_to, lambda scene: cameras)
+
+
+def _sampled(
+    context: bpy.types.Context,
+    frames: Iterable[int],
+    relative_to: bpy.types.Object | None,
+    cameras_of: Callable[[bpy.types.Scene], Sequence[bpy.types.Object | None]],
+) -> Cameras:
     scene = context.scene
     before = (scene.frame_current, scene.frame_subframe)
-    views = []
+    views: list[Cameras] = []
+    seen: set[bytes] = set()
     try:
         for frame in frames:
             scene.frame_set(frame)
             depsgraph = context.evaluated_depsgraph_get()
-            view = view_of(scene.camera and scene.camera.evaluated_get(depsgraph), scene.render, frame)
-            if relative_to is not None:
-                view = _in_object_space(view, relative_to.evaluated_get(depsgraph))
-            views.append(view)
+            cameras = cameras_of(scene)
+            for camera in cameras:
+                view = view_of(camera and camera.evaluated_get(depsgraph), scene.render, frame)
+                if relative_to is not None:
+                    view = _in_object_space(view, relative_to.evaluated_get(depsgraph))
+                if camera is not None and len(cameras) > 1:
+                    if (same := view.viewmats.tobytes() + view.Ks.tobytes()) in seen:
+                        continue
+                    seen.add(same)
+                    view = replace(view, names=(f"{safe_name(camera.name)}_{frame:04d}",))
+                views.append(view)
     finally:
         scene.frame_set(before[0], subframe=before[1])
     if not views:
-        raise ExgsError("the scene's frame range is empty")
+        raise ExgsError("no camera to look through: the scene has none that ExGS can render, or its frame range is empty")
     return replace(concatenate(views), near_plane=min(view.near_plane for view in views))
 
 

@@ -15,8 +15,8 @@ from ..errors import CancelledError, ExgsError
 from ..splats.gaussians import F32
 from .camera_animation import cropped, view_of
 from .film import over_background, world_colour
-from .preferences import chosen_python
 from .render_session import SESSION
+from .worker_choice import chosen_python
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from pathlib import Path
 
 import bpy
@@ -16,7 +15,7 @@ from mathutils import Matrix
 from .. import formats
 from ..errors import ExgsError, MissingDependencyError
 from ..splats import Gaussians
-from .job_runner import RUNNER, Task
+from .job_runner import RUNNER, Task, job_folder
 from .splat_object import create_splat_object
 
 WORLD_FROM_CAPTURE = {
@@ -110,7 +109,7 @@ def _title(path: Path) -> str:
 
 def _convert_then_import(path: Path, matrix: Matrix) -> Task:
     """Let the worker, which has every codec, make a PLY of it."""
-    folder = Path(tempfile.mkdtemp(prefix="exgs-", dir=bpy.app.tempdir or None))
+    folder = job_folder()
     target = folder / "converted.ply"
 
     def on_done(_: dict[str, object]) -> str:

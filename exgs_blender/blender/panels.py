@@ -8,14 +8,11 @@ from typing import Any
 import bpy
 
 from .engine import ExgsRenderEngine
-from .job_runner import RUNNER
 from .ops_compositing import RemoveCompositing, SetUpCompositing
-from .ops_compress import CancelJob, Compress, OpenReport
 from .ops_import import ImportSplats
+from .panel_compress import draw_headline
 from .splat_object import is_splat_object
 from .splat_scene import splat_scene_of
-
-ICONS = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
 
 
 def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
@@ -28,23 +25,6 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     strength.enabled = settings.restore
     strength.prop(settings, "restore_strength")
     layout.prop(settings, "rasterize_mode")
-
-
-def draw_headline(layout: Any, obj: bpy.types.Object) -> None:
-    """What the compression of this object came to, in pieces that fit the sidebar, and the way to its report."""
-    box = layout.box().column(align=True)
-    for piece in headline_pieces(obj.exgs.headline):
-        box.label(text=piece)
-    box.operator(OpenReport.bl_idname, icon="URL")
-
-
-def headline_pieces(headline: str) -> list[str]:
-    """Sizes, words and numbers on lines of their own: a sidebar cuts long lines off."""
-    pieces = []
-    for sentence in headline.split("; "):
-        words, _, numbers = sentence.partition(": ")
-        pieces += [words[:1].upper() + words[1:], numbers]
-    return [piece for piece in pieces if piece]
 
 
 class _Sidebar:
@@ -70,31 +50,10 @@ class CapturePanel(_Sidebar, bpy.types.Panel):
             draw_headline(layout, obj)
 
 
-class CompressPanel(_Sidebar, bpy.types.Panel):
-    bl_idname = "EXGS_PT_compress"
-    bl_label = "Compress"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, context.scene.exgs
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        layout.prop(settings, "ratio")
-        layout.prop(settings, "views")
-        layout.prop(settings, "replace_original")
-        layout.operator_context = "INVOKE_DEFAULT"
-        layout.operator(Compress.bl_idname, text="Compress", icon="MOD_DECIM")
-        for index, task in enumerate(RUNNER.running):
-            row = layout.row()
-            row.progress(factor=task.fraction, text=f"{task.title}: {task.stage}")
-            row.operator(CancelJob.bl_idname, text="", icon="X").index = index
-        for task in RUNNER.ended:
-            told = task.message.partition("; ")[0] if task.state == "done" else task.message  # the object's box has the rest
-            layout.label(text=told or task.title, icon=ICONS[task.state])
-
-
 class RenderPanel(_Sidebar, bpy.types.Panel):
     bl_idname = "EXGS_PT_render"
     bl_label = "Render"
+    bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
@@ -121,4 +80,4 @@ class RenderPropertiesPanel(bpy.types.Panel):
         draw_render_settings(self.layout, context.scene)
 
 
-CLASSES = (CapturePanel, CompressPanel, RenderPanel, RenderPropertiesPanel)
+CLASSES = (CapturePanel, RenderPanel, RenderPropertiesPanel)

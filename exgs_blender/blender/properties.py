@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, BoolVectorProperty, CollectionProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
 
 from ..worker.protocol import RenderSettings
+from .compress_settings import CompressProperties
 
 NOT_ANIMATED: set[str] = set()
 """The engine reads the settings once a frame from the original scene, where keyframes would not show."""
@@ -54,34 +55,7 @@ class SceneProperties(bpy.types.PropertyGroup):
         ],
         description="How splats that are smaller than a pixel are drawn",
     )
-    ratio: FloatProperty(
-        options=NOT_ANIMATED,
-        name="Ratio",
-        default=100.0,
-        min=2.0,
-        soft_max=500.0,
-        precision=0,
-        description="How many times smaller the file becomes. A higher ratio keeps fewer splats, so fine detail turns soft",
-    )
-    views: EnumProperty(
-        options=NOT_ANIMATED,
-        name="Views",
-        items=[
-            ("EVERYWHERE", "Everywhere", "Keep what matters from all around the capture"),
-            (
-                "SHOT",
-                "This Shot",
-                "Keep what this scene's camera sees over the frame range: sharper in the shot, poor from anywhere else",
-            ),
-        ],
-        description="From where the compressed capture has to look good",
-    )
-    replace_original: BoolProperty(
-        options=NOT_ANIMATED,
-        name="Show Result",
-        default=True,
-        description="Import the compressed capture in the original's place when it is ready, and hide the original",
-    )
+    compress: PointerProperty(type=CompressProperties)
     source_scene: PointerProperty(
         type=bpy.types.Scene,
         name="Composited Into",
@@ -115,9 +89,13 @@ class ObjectProperties(bpy.types.PropertyGroup):
         name="Quality", description="What the compression of this capture came to, measured on views that it did not use"
     )
     report_path: StringProperty(name="Report", subtype="FILE_PATH", description="The page of the quality report")
+    pair: StringProperty(
+        name="Pair", options={"HIDDEN"}, description="Text that a capture and its compressed twins share, so that before / after finds them"
+    )
+    compressed: BoolProperty(name="Compressed", options={"HIDDEN"}, description="Whether these splats are the result of a compression")
 
 
-CLASSES = (HiddenObject, SceneProperties, ObjectProperties)
+CLASSES = (HiddenObject, CompressProperties, SceneProperties, ObjectProperties)
 
 
 def register() -> None:

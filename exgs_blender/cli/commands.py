@@ -189,12 +189,13 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(options: argparse.Namespace, terminal: Terminal) -> None:
-    from .doctor import doctor
+    from ..worker.doctor import doctor
 
     del options
-    values, lines, healthy = doctor()
+    values = doctor(report=terminal.report)
+    lines = values.pop("lines")
     terminal.result(values, lines)
-    if not healthy:
+    if not values["healthy"]:
         raise ExgsError("this environment cannot run every part of ExGS; see the lines above")
 
 

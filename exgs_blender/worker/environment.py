@@ -12,12 +12,15 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import ExgsError
 
 ENVIRONMENT_VARIABLE = "EXGS_PYTHON"
 REQUIRED = ("numpy", "plyfile", "numba", "torch", "diffusers", "safetensors", "OpenEXR", "PIL", "zstandard")
 OPTIONAL = ("gsplat", "bpy", "pxr")
+STAMP = "exgs-environment.json"
+"""Written into an environment of ours when it is whole and was tried."""
 _DISTRIBUTIONS = {"pxr": "usd-core", "PIL": "pillow"}
 
 
@@ -65,8 +68,46 @@ def python_in(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def worker_python(preferred: str = "") -> Path:
-    """The interpreter that runs the worker: the preferred one, else $EXGS_PYTHON, else the default environment's.
+EnvironmentState = Literal["absent", "interrupted", "broken", "outdated", "ready"]
+
+
+def state_of(folder: Path, wanted: str = "") -> EnvironmentState:
+    """What an environment of ours is.
+
+    Args:
+        wanted: the fingerprint of the packages that this version of ExGS was tried with; not compared where it is empty.
+
+    "interrupted" is not whole yet; "broken" has lost its Python (the Blender that it was made with is gone); "outdated" works
+    but has other versions.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return "absent"
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "interrupted"
+    if not python_in(folder).is_file():
+        return "broken"
+    return "outdated" if wanted and stamp.get("lock") != wanted else "ready"
+
+
+_REFUSALS = {
+    "absent": "the ExGS worker is not installed",
+    "interrupted": "the installation of the ExGS worker is not finished",
+    "broken": "the Blender that the ExGS worker was installed with is gone, and its Python with it",
+}
+INSTALL_HINT = (
+    "install it in Blender (Edit > Preferences > Add-ons > ExGS), run 'python3.11 run.py setup' in the ExGS folder, "
+    "or name a Python that has torch as 'Worker Python'"
+)
+
+
+def worker_python(preferred: str = "", own: Path | None = None) -> Path:
+    """The interpreter that runs the worker: the preferred one, else $EXGS_PYTHON, else that of our own environment.
+
+    Args:
+        preferred: from the add-on's preferences.
+        own: the folder of our own environment, ``default_folder()`` by default.
 
     Raises:
         ExgsError: there is none; says what to do.
@@ -76,13 +117,11 @@ def worker_python(preferred: str = "") -> Path:
             if Path(value).is_file():
                 return Path(value)
             raise ExgsError(f"{origin} names {value}, which is not a file; correct it")
-    default = python_in(default_folder())
-    if default.is_file():
-        return default
-    raise ExgsError(
-        f"the ExGS worker is not installed (no Python at {default}); run 'python run.py setup' from the ExGS folder, "
-        "or name a Python that has torch in the add-on's preferences"
-    )
+    folder = own or default_folder()
+    state = state_of(folder)
+    if state in _REFUSALS:
+        raise ExgsError(f"{_REFUSALS[state]} ({folder}); {INSTALL_HINT}")
+    return python_in(folder)
 
 
 def _from_environment() -> str:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 import traceback
+from typing import Any
 
 from ..errors import CancelledError, ExgsError
-from . import jobs
 from .channel import Channel
 from .protocol import Done, Failed, Message, Progress, decode_job, encode
 
 PROGRESS_INTERVAL_SECONDS = 0.05
+LIGHT_JOBS = {"install": "install", "doctor": "doctor"}
+"""Job -> the module of this folder with a function of that name. They run where the worker's packages are missing."""
 
 
 class Reporter:
@@ -41,10 +44,19 @@ def main() -> int:
     return 0
 
 
+def _function(name: str) -> Any:
+    """The job's function, None where this worker has none of that name."""
+    if name in LIGHT_JOBS:
+        return getattr(importlib.import_module(f"{__package__}.{LIGHT_JOBS[name]}"), name)
+    from .jobs import JOBS
+
+    return JOBS.get(name)
+
+
 def _run(line: str, channel: Channel) -> Message:
     try:
         job = decode_job(line)
-        function = jobs.JOBS.get(job.name)
+        function = _function(job.name)
         if function is None:
             return Failed(f"this worker knows no job '{job.name}'; the add-on and the worker are of different versions")
         return Done(function(report=Reporter(channel), **job.params))

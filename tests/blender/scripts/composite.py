@@ -13,10 +13,10 @@ import numpy as np
 from exgs_blender.blender import compositor
 from exgs_blender.blender.camera_animation import shot_cameras
 from exgs_blender.blender.job_runner import RUNNER
-from exgs_blender.blender.preferences import chosen_python
 from exgs_blender.blender.render_session import SESSION
 from exgs_blender.blender.splat_object import gaussians_of
 from exgs_blender.blender.splat_scene import splat_scene_of
+from exgs_blender.blender.worker_choice import chosen_python
 from exgs_blender.splats import SplatObject
 from exgs_blender.worker.client import RenderServer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     result["killed"] = _stopped(folder / "killed.exgs", lambda task: os.kill(task.job.pid, signal.SIGKILL))
     result["objects"] = len(bpy.data.objects)
     result["lines"] = _refusals(scene, splats, folder)
-    result["left over"] = sorted(path.name for path in Path(bpy.app.tempdir).glob("exgs-*"))
+    result["left over"] = sorted(path.name for path in Path(tempfile.gettempdir()).glob(f"exgs-job-{os.getpid()}-*"))
     result["files"] = sorted(path.name for path in folder.glob("*.exgs")) + sorted(path.name for path in folder.glob(".*"))
     result["finished twice"] = len(RUNNER.poll())
     return result

@@ -11,7 +11,7 @@ from typing import Any
 import bpy
 
 from exgs_blender.blender.job_runner import RUNNER
-from exgs_blender.blender.panels import headline_pieces
+from exgs_blender.blender.panel_compress import headline_pieces
 
 from . import stage
 
