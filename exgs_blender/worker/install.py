@@ -189,10 +189,10 @@ class _Pip:
             self._file_size, self._part = float(found["size"]) * _UNITS[found["unit"]], 0.0
             name = found["file"].partition("-")[0]
             self._stage = f"{'downloading' if found['verb'] == 'Downloading' else 'taking'} {name} ({found['size']} {found['unit']})"
-        elif line.startswith("Collecting "):
+        elif line.startswith(("Collecting ", "Processing ")):
             self._collected += 1
             if not self._total:
-                self._stage = f"collecting {re.split('[=<> ]', line.removeprefix('Collecting '))[0]}"
+                self._stage = f"collecting {re.split('[=<> (]', Path(line.split()[1]).name)[0].partition('-')[0]}"
         elif line.startswith("Installing collected packages"):
             self._installing, self._stage = True, "unpacking"
 
