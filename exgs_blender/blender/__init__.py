@@ -17,6 +17,7 @@ MODULES = (
     "engine",
     "ops_import",
     "ops_compress",
+    "ops_export",
     "ops_compositing",
     "setup_worker",
     "preferences",

@@ -14,6 +14,7 @@ from typing import Any
 from ..cameras import read_cameras
 from ..formats import read, write, writer_for
 from ..formats.describe import stored_bytes
+from ..formats.verify import verify_written
 from ..progress import Report, silent, under
 from ..splats import Gaussians
 from .compression import compress
@@ -27,6 +28,7 @@ def convert(
     sh_degree: int | None = None,
     level: int | None = None,
     spz_version: int | None = None,
+    verify: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Any readable file -> any writable one. Returns count, SH degree and bytes.
@@ -35,6 +37,7 @@ def convert(
         sh_degree: drop the bands above it; None keeps all, and a target that cannot hold them is refused.
         level: of a capture with levels of detail; None takes the finest.
         spz_version: 1 to 4, for a target in SPZ.
+        verify: read the file back and compare.
     """
     options = {} if spz_version is None else {"version": spz_version}
     writer_for(target, **options)  # complain before the long read
@@ -42,6 +45,9 @@ def convert(
     if sh_degree is not None and sh_degree < gaussians.sh_degree:
         gaussians = gaussians.with_sh_degree(sh_degree)
     write(target, gaussians, report=under("write", report), **options)
+    if verify:
+        report("read back", 0.0)
+        verify_written(Path(target), gaussians)
     return {"target": target, "count": len(gaussians), "sh_degree": gaussians.sh_degree, "bytes": stored_bytes(target)}
 
 

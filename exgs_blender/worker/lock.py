@@ -31,13 +31,18 @@ class Pin:
 
 @dataclass(frozen=True)
 class Cost:
-    """Megabytes to download and on the disk, measured with the pinned versions on Python 3.11."""
+    """Megabytes to download and on the disk when all is done."""
 
     download: int
     disk: int
 
     def __str__(self) -> str:
         return f"{_amount(self.download)} to download, {_amount(self.disk)} on the disk"
+
+
+# The pinned versions for Python 3.11: wheels downloaded and unpacked in November 2026; Linux without CUDA installed for real.
+LINUX_CPU, LINUX = Cost(330, 1550), Cost(2900, 5900)
+WINDOWS, MAC = Cost(230, 900), Cost(230, 1100)
 
 
 def read_lock(path: Path, device: Device) -> tuple[Pin, ...]:
@@ -102,9 +107,3 @@ def cost(device: Device, own_torch: bool) -> Cost:
 
 def _amount(megabytes: int) -> str:
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes} MB"
-
-
-LINUX_CPU = Cost(340, 1100)
-LINUX = Cost(3300, 6500)
-WINDOWS = Cost(330, 1300)
-MAC = Cost(250, 900)
