@@ -45,13 +45,15 @@ def install(folder: Path, interpreter: str, packages: list[str]) -> Path:
 
 
 def warm_up(python: Path) -> None:
-    """Compile the CPU rasterizer once, so that the first frame does not wait for it."""
+    """Compile all of ExGS's kernels once, so that neither the first frame nor the first compression waits for them."""
     stamp = MAIN / "exgs-warm"
-    if not stamp.exists():
-        print("ExGS: compiling the CPU rasterizer (once, under a minute) ...", flush=True)
-        code = "from exgs_blender.render.cpu_backend import warm_up; warm_up()"
+    sources = sorted(path for folder in ("render", "ugc") for path in (ROOT / "exgs_blender" / folder).glob("*.py"))
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print("ExGS: compiling the kernels of renderer and compressor (once, a minute or two) ...", flush=True)
+        code = "from exgs_blender.worker.warm_up import warm_up; warm_up()"
         if subprocess.run([str(python), "-c", code], cwd=ROOT, check=False).returncode == 0:
-            stamp.touch()
+            stamp.write_text(wanted)
 
 
 def python_313() -> str | None:

@@ -77,6 +77,7 @@ def start_installation(preferences: Any, lock: str = "") -> Task:
     }
 
     def on_done(result: dict[str, Any]) -> str:
+        start_doctor()  # tries it, and compiles what is compiled on first use
         return f"The worker is installed: {result['python']}"
 
     python = Path(sys.executable)  # Blender's own Python, not Blender
@@ -95,6 +96,8 @@ def start_doctor() -> Task:
         last_report[:] = [f"Blender     {bpy.app.version_string}", f"Worker      {python}", *result["lines"]]
         return result["lines"][-1]
 
+    if running := task_of(DOCTOR_TITLE):
+        return running
     return RUNNER.add(Task(DOCTOR_TITLE, lambda: start_job("doctor", {}, python=python), on_done, lambda: None))
 
 

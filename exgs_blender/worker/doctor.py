@@ -31,9 +31,11 @@ def doctor(report: Report = silent) -> dict[str, Any]:
         lines.append(f"{package.name:<11} {package.version or 'not installed'}{'  - ' + note if note else ''}")
     checks: list[Check] = []
     if not health.missing:
-        report("rendering (the first time it is compiled, which takes a minute)", 0.2)
+        report("rendering", 0.1)
         checks.append(_tried("rasterizer", _rasterizer))
-        report("loading GaussPainter", 0.7)
+        report("compressing (the first time it is compiled, which takes a minute or two)", 0.2)
+        checks.append(_tried("compression", _compression))
+        report("loading GaussPainter", 0.8)
         checks.append(_tried("painter", _painter))
     lines += [f"{name:<11} {'works' if works else 'FAILS'}: {words}" for name, works, words in checks]
     healthy = not health.missing and all(works for _, works, _ in checks)
@@ -78,6 +80,14 @@ def _rasterizer() -> tuple[bool, str]:
     except ExgsError as error:
         return False, str(error)
     return bool(frame.alpha.max() > 0.5), f"{frame.backend.name} ({frame.backend.reason})"
+
+
+def _compression() -> tuple[bool, str]:
+    """Compress a small cloud for real; all that is compiled on first use is compiled then."""
+    from .warm_up import warm_up
+
+    trial = warm_up()
+    return True, f"{trial.splats} splats to {trial.bytes} bytes; tried in {trial.seconds:.0f} s"
 
 
 def _painter() -> tuple[bool, str]:

@@ -13,6 +13,7 @@ import pytest
 
 from exgs_blender import formats
 from tests.clouds import random_gaussians
+from tests.worker.wheels import make_bundle
 
 from .harness import RunInBlender
 
@@ -59,3 +60,36 @@ def test_install_enable_use_disable(blender: RunInBlender, extension: Path, work
     assert len(found["registered"]) > 15
     assert found["left"] == [], "disabling left something registered"
     assert found["again"]
+
+
+def test_without_a_worker_and_how_it_is_installed(blender: RunInBlender, extension: Path, tmp_path: Path) -> None:
+    """Complaints of others: Blender's Python change breaks installs (KIRI #53, #55, #56), no CUDA (KIRI #37, #39); torch inside
+    Blender breaks (dream-textures #2, #792, #184; Pallaidium #85)."""
+    capture = tmp_path / "cloud.ply"
+    formats.write(capture, random_gaussians(300, 1))
+    bundle, lock = make_bundle(tmp_path, exgs_one="x = 1", exgs_two="import exgs_one")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "exgs_one-1.0-py3-none-any.whl").write_bytes(b"PK")
+    paths = {"zip": extension, "capture": capture, "root": ROOT, "bundle": bundle, "lock": lock, "broken": broken}
+    environment = {"EXGS_PYTHON": "", "XDG_DATA_HOME": str(tmp_path / "data")}
+    found = blender("worker_setup", environment=environment, **{name: str(path) for name, path in paths.items()})
+    without = found["without"]
+    assert "not installed" in without.pop("compress")
+    assert set(without.values()) == {300}, without
+    assert not found["online access"]
+    assert "online access is off" in found["offline"]
+    assert "offline bundle" in found["offline"], "no way out is named"
+    report = "\n".join(found["doctor without"])
+    assert "Preferences > Add-ons > ExGS" in report
+    assert "work without the worker" in report
+    assert "not whole" in found["broken"]
+    assert "already" in found["twice"]
+    assert found["cancelled"] == ["cancelled", "interrupted"]
+    assert found["done"][0] == "done", found["done"]
+    assert found["python"].startswith(found["folder"])
+    assert ".user" in found["folder"], "not in the folder that Blender gives an extension"
+    report = "\n".join(found["doctor with"])
+    assert "torch       not installed  - MISSING" in report
+    assert found["python"] in report
+    assert found["removed"] == "absent"
