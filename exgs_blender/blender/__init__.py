@@ -18,6 +18,7 @@ MODULES = (
     "ops_import",
     "ops_compress",
     "ops_export",
+    "ops_cameras",
     "ops_compositing",
     "setup_worker",
     "preferences",

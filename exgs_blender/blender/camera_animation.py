@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ..cameras import Cameras, concatenate
 from ..cameras.conventions import BlenderLens, K_from_blender, cam_from_world_from_blender
-from ..cameras.files import safe_name
+from ..cameras.names import safe_name
 from ..errors import ExgsError
 
+Space = bpy.types.Object | Matrix | None
 RENDERABLE = ("PERSP", "ORTHO")
 SIMILARITY_TOLERANCE = 1e-4
 
@@ -81,8 +83,9 @@ def shot_frames(scene: bpy.types.Scene) -> range:
     return range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
 
 
-def shot_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to: bpy.types.Object | None = None) -> Cameras:
-    """The scene's camera at these frames, in world space or in the object space of ``relative_to`` (which may move too).
+def shot_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to: Space = None) -> Cameras:
+    """The scene's camera at these frames, in world space, in the object space of ``relative_to`` (which may move too), or in the
+    space that the matrix ``relative_to`` leads from to the world.
 
     Goes through the frames, so that drivers, constraints and camera markers count, and back to the current one.
 
@@ -92,7 +95,7 @@ def shot_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to:
     return _sampled(context, frames, relative_to, lambda scene: [scene.camera])
 
 
-def scene_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to: bpy.types.Object | None = None) -> Cameras:
+def scene_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to: Space = None) -> Cameras:
     """Every camera of the scene at these frames, one that stands still only once; else as :func:`shot_cameras`.
 
     Cameras that ExGS cannot render (panoramic ones) are left out.
@@ -104,7 +107,7 @@ def scene_cameras(context: bpy.types.Context, frames: Iterable[int], relative_to
 def _sampled(
     context: bpy.types.Context,
     frames: Iterable[int],
-    relative_to: bpy.types.Object | None,
+    relative_to: Space,
     cameras_of: Callable[[bpy.types.Scene], Sequence[bpy.types.Object | None]],
 ) -> Cameras:
     scene = context.scene
@@ -118,7 +121,9 @@ def _sampled(
             cameras = cameras_of(scene)
             for camera in cameras:
                 view = view_of(camera and camera.evaluated_get(depsgraph), scene.render, frame)
-                if relative_to is not None:
+                if isinstance(relative_to, Matrix):
+                    view = replace(view, viewmats=view.viewmats @ np.array(relative_to, np.float64))
+                elif relative_to is not None:
                     view = _in_object_space(view, relative_to.evaluated_get(depsgraph))
                 if camera is not None and len(cameras) > 1:
                     if (same := view.viewmats.tobytes() + view.Ks.tobytes()) in seen:

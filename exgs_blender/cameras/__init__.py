@@ -2,6 +2,7 @@
 """Calibrated views: the data, Blender's conventions, camera files, view sets. numpy only."""
 
 from .cameras import CameraModel, Cameras, concatenate
-from .files import read_cameras, write_cameras
+from .colmap import write_colmap
+from .files import read_cameras, write_cameras, write_transforms
 
-__all__ = ["CameraModel", "Cameras", "concatenate", "read_cameras", "write_cameras"]
+__all__ = ["CameraModel", "Cameras", "concatenate", "read_cameras", "write_cameras", "write_colmap", "write_transforms"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Camera files: INRIA cameras.json, nerfstudio / NeRF transforms.json, and this project's own."""
+"""Camera files: INRIA cameras.json, nerfstudio / NeRF transforms.json, COLMAP models, and this project's own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import numpy as np
 from ..atomic import atomic_path
 from ..errors import ExgsError, FileError
 from .cameras import FAR_PLANE, NEAR_PLANE, Cameras
+from .colmap import is_colmap, read_colmap
 from .conventions import FLIP_YZ
+from .names import safe_name, unique
 
 OWN_FORMAT = "exgs-cameras"
 OWN_VERSION = 1
 INRIA_NEAR_PLANE = 0.2
 """The reference rasterizer culls what is nearer (auxiliary.h, in_frustum)."""
-HINT = "Give an INRIA cameras.json, a transforms.json, or a file that 'exgs' or the add-on wrote"
+HINT = "Give an INRIA cameras.json, a transforms.json, a COLMAP folder, or a file that 'exgs' or the add-on wrote"
 
 
 def read_cameras(path: str | os.PathLike[str]) -> Cameras:
@@ -29,6 +31,8 @@ def read_cameras(path: str | os.PathLike[str]) -> Cameras:
         FileError: missing, not JSON, not a camera file, or a camera without a field it needs.
     """
     path = Path(path)
+    if is_colmap(path):
+        return read_colmap(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -82,6 +86,30 @@ def write_cameras(path: str | os.PathLike[str], cameras: Cameras) -> None:
         part.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
 
+def write_transforms(path: str | os.PathLike[str], cameras: Cameras) -> None:
+    """Write nerfstudio's transforms.json: world_from_cam with OpenGL axes, intrinsics in every frame.
+
+    Raises:
+        FileError: the views are orthographic, or the file cannot be written.
+    """
+    if cameras.camera_model != "pinhole":
+        raise FileError(path, "transforms.json has no orthographic cameras", "Write our own camera file instead")
+    world_from_cam = cameras.world_from_cam()
+    world_from_cam[:, :3, :3] /= np.cbrt(np.linalg.det(world_from_cam[:, :3, :3]))[:, None, None]
+    frames = [
+        {
+            "file_path": f"./{cameras.names[i]}.png",
+            "transform_matrix": (world_from_cam[i] @ FLIP_YZ).tolist(),
+            "w": int(cameras.widths[i]),
+            "h": int(cameras.heights[i]),
+            **dict(zip(("fl_x", "fl_y", "cx", "cy"), (float(cameras.Ks[i][at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2))), strict=True)),
+        }
+        for i in range(len(cameras))
+    ]
+    with atomic_path(path) as part:
+        part.write_text(json.dumps({"camera_model": "PINHOLE", "frames": frames}, indent=1), encoding="utf-8")
+
+
 def _from_own(data: dict[str, Any]) -> Cameras:
     if data["version"] != OWN_VERSION:
         raise ExgsError(f"camera file version {data['version']}, this program reads {OWN_VERSION}; update it")
@@ -117,7 +145,7 @@ def _from_inria(data: list[dict[str, Any]]) -> Cameras:
         widths=widths,
         heights=heights,
         frames=np.arange(len(data)),
-        names=_unique([safe_name(str(v.get("img_name", v.get("id", i)))) for i, v in enumerate(data)]),
+        names=unique([safe_name(str(v.get("img_name", v.get("id", i)))) for i, v in enumerate(data)]),
         near_plane=INRIA_NEAR_PLANE,
         far_plane=FAR_PLANE,
     )
@@ -142,24 +170,7 @@ def _from_transforms(data: dict[str, Any]) -> Cameras:
         widths=np.array([s[0] for s in sizes], np.int64),
         heights=np.array([s[1] for s in sizes], np.int64),
         frames=np.arange(len(frames)),
-        names=_unique([safe_name(str(f.get("file_path", i))) for i, f in enumerate(frames)]),
+        names=unique([safe_name(str(f.get("file_path", i))) for i, f in enumerate(frames)]),
         near_plane=NEAR_PLANE,
         far_plane=FAR_PLANE,
     )
-
-
-def safe_name(name: str) -> str:
-    """An image's name without folder and suffix, harmless as a file name on every system."""
-    stem = Path(name.replace("\\", "/")).name
-    for suffix in (".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".webp"):
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
-    cleaned = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".")
-    return cleaned[:120] or "view"
-
-
-def _unique(names: list[str]) -> tuple[str, ...]:
-    """Names that occur twice get their index, so that no output overwrites another."""
-    counts = {name: names.count(name) for name in set(names)}
-    return tuple(f"{name}_{i:04d}" if counts[name] > 1 else name for i, name in enumerate(names))

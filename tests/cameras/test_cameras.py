@@ -17,7 +17,7 @@ from exgs_blender.cameras.conventions import (
     matrix_world_from_cam_from_world,
     project,
 )
-from exgs_blender.cameras.files import safe_name
+from exgs_blender.cameras.names import safe_name
 from exgs_blender.cameras.trajectories import extent_of, flight, orbit, turntable
 from exgs_blender.errors import ExgsError, FileError
 from tests.clouds import random_gaussians
