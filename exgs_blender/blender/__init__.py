@@ -13,6 +13,7 @@ from types import ModuleType
 
 MODULES = (
     "properties",
+    "colour_management",
     "job_runner",
     "engine",
     "ops_import",
@@ -20,6 +21,7 @@ MODULES = (
     "ops_export",
     "ops_cameras",
     "ops_compositing",
+    "ops_proxy",
     "setup_worker",
     "preferences",
     "menus",

@@ -6,6 +6,13 @@ from __future__ import annotations
 import bpy
 
 from . import compositor, splat_scene
+from .colour_management import colour_warning
+from .proxy_object import catches_shadows
+
+
+def composite(scene: bpy.types.Scene) -> None:
+    """Make or bring up to date what merges a scene's splats with its picture."""
+    compositor.connect(scene, splat_scene.make_or_update(scene), scene.exgs.blending, catches_shadows(scene))
 
 
 class SetUpCompositing(bpy.types.Operator):
@@ -24,7 +31,9 @@ class SetUpCompositing(bpy.types.Operator):
         if scene.render.engine == "EXGS":
             self.report({"ERROR"}, "this scene renders with ExGS already; choose Cycles or EEVEE for the CG first")
             return {"CANCELLED"}
-        compositor.connect(scene, splat_scene.make_or_update(scene))
+        composite(scene)
+        if warning := colour_warning(scene):
+            self.report({"WARNING"}, f"{warning}; 'Use Standard' in the Render panel keeps them")
         return {"FINISHED"}
 
 
@@ -37,11 +46,12 @@ class RemoveCompositing(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return splat_scene.splat_scene_of(context.scene) is not None
+        return splat_scene.splat_scene_of(context.scene.exgs.source_scene or context.scene) is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        compositor.disconnect(context.scene)
-        splat_scene.remove(splat_scene.splat_scene_of(context.scene))
+        scene = context.scene.exgs.source_scene or context.scene
+        compositor.disconnect(scene)
+        splat_scene.remove(splat_scene.splat_scene_of(scene))
         return {"FINISHED"}
 
 

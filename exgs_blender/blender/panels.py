@@ -7,9 +7,11 @@ from typing import Any
 
 import bpy
 
+from .colour_management import draw_colour_warning
 from .engine import ExgsRenderEngine
 from .ops_compositing import RemoveCompositing, SetUpCompositing
 from .ops_import import ImportSplats
+from .ops_proxy import MakeProxy
 from .panel_compress import draw_headline
 from .splat_object import is_splat_object
 from .splat_scene import splat_scene_of
@@ -25,6 +27,7 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     strength.enabled = settings.restore
     strength.prop(settings, "restore_strength")
     layout.prop(settings, "rasterize_mode")
+    draw_colour_warning(layout, scene)
 
 
 class _Sidebar:
@@ -60,7 +63,9 @@ class RenderPanel(_Sidebar, bpy.types.Panel):
         draw_render_settings(layout, scene)
         splats = splat_scene_of(scene)
         layout.operator(SetUpCompositing.bl_idname, text="Update Compositing" if splats else "Set Up Compositing", icon="NODE_COMPOSITING")
-        if splats:
+        if splats or scene.exgs.source_scene:
+            layout.prop((scene.exgs.source_scene or scene).exgs, "blending")
+            layout.operator(MakeProxy.bl_idname, text="Catch Shadows", icon="MOD_SHRINKWRAP")
             layout.operator(RemoveCompositing.bl_idname, icon="TRASH")
 
 

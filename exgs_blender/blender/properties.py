@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, BoolVectorProperty, CollectionProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
 
 from ..worker.protocol import RenderSettings
+from . import compositor
 from .compress_settings import CompressProperties
 
 NOT_ANIMATED: set[str] = set()
@@ -14,6 +15,10 @@ NOT_ANIMATED: set[str] = set()
 
 RAY_FLAGS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow")
 """Ray visibility of an object, in the order in which :class:`HiddenObject` keeps it."""
+
+
+def _blend_anew(settings: SceneProperties, context: bpy.types.Context) -> None:
+    compositor.blend(settings.id_data, settings.blending)
 
 
 class HiddenObject(bpy.types.PropertyGroup):
@@ -55,6 +60,16 @@ class SceneProperties(bpy.types.PropertyGroup):
         ],
         description="How splats that are smaller than a pixel are drawn",
     )
+    blending: EnumProperty(
+        options=NOT_ANIMATED,
+        name="Blending",
+        items=[
+            ("LINEAR", "Linear Light", "As the compositor blends everything else. Soft rims of the splats turn a little brighter"),
+            ("SRGB", "As Trained (sRGB)", "Exactly as captures are trained to be blended: soft rims over the CG look as in a splat viewer"),
+        ],
+        description="How half-transparent splats mix with the CG picture behind them; opaque ones look the same either way",
+        update=_blend_anew,
+    )
     compress: PointerProperty(type=CompressProperties)
     source_scene: PointerProperty(
         type=bpy.types.Scene,
@@ -62,6 +77,9 @@ class SceneProperties(bpy.types.PropertyGroup):
         description="The scene whose camera and render settings this splat scene follows",
     )
     hidden: CollectionProperty(type=HiddenObject)
+    shadow_layer: StringProperty(
+        name="Shadow Layer", options={"HIDDEN"}, description="View layer whose Shadow Catcher pass compositing switched on, to undo it"
+    )
 
     def render_settings(self, keep_ratio: float) -> RenderSettings:
         """What the worker needs to know for a frame."""
@@ -91,6 +109,9 @@ class ObjectProperties(bpy.types.PropertyGroup):
     report_path: StringProperty(name="Report", subtype="FILE_PATH", description="The page of the quality report")
     pair: StringProperty(
         name="Pair", options={"HIDDEN"}, description="Text that a capture and its compressed twins share, so that before / after finds them"
+    )
+    proxy: BoolProperty(
+        name="Proxy", options={"HIDDEN"}, description="Whether this mesh is the surface of the capture that it is parented to"
     )
     compressed: BoolProperty(name="Compressed", options={"HIDDEN"}, description="Whether these splats are the result of a compression")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import bpy
 
+from .colour_management import copy_view
 from .engine import ExgsRenderEngine
 from .properties import RAY_FLAGS
 from .splat_object import is_splat_object
@@ -51,6 +52,7 @@ def make_or_update(scene: bpy.types.Scene) -> bpy.types.Scene:
     splats.view_layers[0].use_pass_z = True
     for name in RENDER_SETTINGS:
         setattr(splats.render, name, getattr(scene.render, name))
+    copy_view(scene, splats)
     splats.frame_start, splats.frame_end, splats.frame_step = scene.frame_start, scene.frame_end, scene.frame_step
     splats.camera = scene.camera
     shown = splat_objects_of(scene)

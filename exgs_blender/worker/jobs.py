@@ -18,6 +18,7 @@ from ..formats.verify import verify_written
 from ..progress import Report, silent, under
 from ..splats import Gaussians
 from .compression import compress
+from .proxy import proxy
 
 JobFunction = Callable[..., dict[str, Any]]
 
@@ -119,7 +120,7 @@ def evaluate(
     return {**quality.to_dict(), **written, "table": quality.comparison.table()}
 
 
-JOBS: dict[str, JobFunction] = {"convert": convert, "compress": compress, "render": render, "eval": evaluate}
+JOBS: dict[str, JobFunction] = {"convert": convert, "compress": compress, "render": render, "eval": evaluate, "proxy": proxy}
 
 
 def read_with_keep_ratio(path: str, report: Report = silent) -> tuple[Gaussians, float]:

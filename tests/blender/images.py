@@ -43,3 +43,10 @@ def centroid(weights: F32) -> NDArray[np.float64]:
 
 def srgb_from_linear(linear: F32) -> F32:
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def read_rgba(path: str) -> F32:
+    """[H, W, 4] of a plain EXR file."""
+    OpenEXR = pytest.importorskip("OpenEXR")
+    with OpenEXR.File(path) as file:
+        return np.array(file.channels()["RGBA"].pixels, np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from .harness import RunInBlender
-from .images import read_png, srgb_from_linear
+from .images import read_png, read_rgba, srgb_from_linear
 
 pytestmark = pytest.mark.blender
 
@@ -66,3 +66,50 @@ def _check_nodes(found: dict[str, Any]) -> None:
     assert found["visible again"]
     plain = read_png(found["without"])[..., :3]
     assert not ((plain[..., 0] > 120) & (plain[..., 2] < 60)).any(), "splats after removal"
+
+
+def test_blending_view_transform_and_shadows(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
+    """Complaints of others: colours (KIRI #66, #54; playcanvas/engine #8387), depth against meshes (KIRI #39; gsplat #749)."""
+    found = blender("composite_choices", environment=worker_environment)
+    view = found["view"]
+    assert view["after"] == ["AgX", "AgX"], "the view transform was changed without asking"
+    assert "AgX changes" in view["warning"]
+    assert view["pressed"] == ["Standard", "Standard"]
+    assert view["no warning"] == ""
+    _check_blending(found["blending"])
+    _check_shadows(found["shadows"])
+
+
+def _check_blending(blending: dict[str, Any]) -> None:
+    """Over a plain sky both ways are known exactly."""
+    assert blending["nodes"][0] == blending["nodes"][1] == blending["nodes"][2]
+    assert blending["links"][0] == blending["links"][1] == blending["links"][2], "changing the blending changed links"
+    assert blending["groups"] == ["ExGS Depth Merge"], "the group that is not used any more is left behind"
+    files = {name: read_rgba(path) for name, path in blending["files"].items()}
+    layer = files["layer"]
+    colour, alpha = layer[..., :3], layer[..., 3:]
+    half = (alpha[..., 0] > 0.2) & (alpha[..., 0] < 0.8)
+    assert half.sum() > 100, "nothing is half transparent"
+    np.testing.assert_allclose(files["LINEAR"][..., :3], colour + (1 - alpha) * 0.2, atol=1e-4)
+    trained = alpha * srgb_from_linear(colour / np.maximum(alpha, 1e-6)) + (1 - alpha) * srgb_from_linear(np.float32(0.2))
+    np.testing.assert_allclose(srgb_from_linear(files["SRGB"][..., :3]), trained, atol=1e-3)
+    assert np.abs(files["SRGB"] - files["LINEAR"])[half].max() > 0.02, "both ways are the same"
+
+
+def _check_shadows(shadows: dict[str, Any]) -> None:
+    assert shadows["near"][0] < 0.04, "the proxy is not where the splats are"  # a cell is 0.07, the splats are 0.05 wide
+    assert shadows["near"][1] < 0.1
+    assert shadows["up"] > 0.99, "the proxy is inside out"
+    assert shadows["again"] == [1, 2, 1], "made again, it doubles: proxies, meshes, links of the pass"
+    assert shadows["coarser"]
+    assert shadows["holdout"] == [True, False, 0, False]
+    assert shadows["pass"] == [True, False, ""], "removing left Cycles' shadow pass on"
+    without, shaded = (read_rgba(path)[..., :3] for path in shadows["files"])
+    left = {name: _brightness(shaded, *at) / _brightness(without, *at) for name, at in shadows["pixels"].items()}
+    assert left["shadow"] < 0.5, "no shadow falls on the splats"
+    assert left["lit"] > 0.8, "the sun is gone"
+
+
+def _brightness(image: np.ndarray, x: float, y: float) -> float:
+    """Mean of 3 x 3 pixels."""
+    return float(image[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].mean())
