@@ -32,9 +32,13 @@ class ImportSplats(bpy.types.Operator, ImportHelper):
     bl_label = "Import 3D Gaussian Splats"
     bl_options = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default=";".join(f"*{suffix}" for suffix in formats.readable_suffixes()), options={"HIDDEN"})
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    filter_glob: StringProperty(
+        default=";".join(f"*{suffix}" for suffix in formats.readable_suffixes()),
+        options={"HIDDEN"},
+        description="Which files the file browser shows",
+    )
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}, description="The chosen files")
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"}, description="Where the chosen files are")
     up: EnumProperty(
         name="Up",
         items=[

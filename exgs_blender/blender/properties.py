@@ -24,8 +24,8 @@ def _blend_anew(settings: SceneProperties, context: bpy.types.Context) -> None:
 class HiddenObject(bpy.types.PropertyGroup):
     """A splat object that compositing hid from the CG renderer, and how it was before."""
 
-    object: PointerProperty(type=bpy.types.Object)
-    visible: BoolVectorProperty(size=len(RAY_FLAGS))
+    object: PointerProperty(type=bpy.types.Object, description="The capture that the CG renderer does not draw")
+    visible: BoolVectorProperty(size=len(RAY_FLAGS), description="Which rays saw it before; removing the compositing gives that back")
 
 
 class SceneProperties(bpy.types.PropertyGroup):
@@ -70,13 +70,13 @@ class SceneProperties(bpy.types.PropertyGroup):
         description="How half-transparent splats mix with the CG picture behind them; opaque ones look the same either way",
         update=_blend_anew,
     )
-    compress: PointerProperty(type=CompressProperties)
+    compress: PointerProperty(type=CompressProperties, description="What the next compression aims at")
     source_scene: PointerProperty(
         type=bpy.types.Scene,
         name="Composited Into",
         description="The scene whose camera and render settings this splat scene follows",
     )
-    hidden: CollectionProperty(type=HiddenObject)
+    hidden: CollectionProperty(type=HiddenObject, description="Captures that compositing hid from the CG renderer")
     shadow_layer: StringProperty(
         name="Shadow Layer", options={"HIDDEN"}, description="View layer whose Shadow Catcher pass compositing switched on, to undo it"
     )
