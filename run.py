@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parent
 MAIN = ROOT / ".venv"
 SECOND = ROOT / ".venv-py313"
 SECOND_PACKAGES = ["bpy==5.2.3", "plyfile>=1.0"]
-USAGE = "usage: python3.11 run.py demo [FILE] | test [PYTEST ARGUMENTS] | setup | any 'exgs' command"
+MATRIX = {"bpy-4.2": ["bpy==4.2.23", "numpy<2", "plyfile>=1.0"], "bpy-5.0": ["bpy==5.0.1", "numpy<2", "plyfile>=1.0"]}
+"""Blender versions that the matrix adds to 4.5 and 5.2; they hold in Python 3.11. Nothing of the worker is installed beside them."""
+USAGE = "usage: python3.11 run.py demo [FILE] | test [PYTEST ARGUMENTS] | matrix [PYTEST ARGUMENTS] | setup | any 'exgs' command"
 
 
 def python_in(folder: Path) -> Path:
@@ -85,6 +87,17 @@ def second_blender() -> str:
         return ""
 
 
+def blenders(every: bool) -> str:
+    """The other Pythons that hold a Blender, as the tests' variable lists them: 5.2, and for the matrix 4.2 and 5.0 too."""
+    found = [second_blender()]
+    for name, packages in MATRIX.items() if every else ():
+        try:
+            found.append(str(install(ROOT / f".venv-{name}", sys.executable, packages)))
+        except subprocess.CalledProcessError as error:
+            print(f"ExGS: {name} could not be installed ({error}); the matrix goes without it")
+    return os.pathsep.join(python for python in found if python)
+
+
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -105,8 +118,9 @@ def main(arguments: list[str]) -> int:
     if command == "setup":
         print(f"ExGS: ready; the worker's Python is {python}")
         return 0
-    if command == "test":
-        environment["EXGS_BLENDER_PYTHONS"] = second_blender()
+    if command in ("test", "matrix"):
+        environment["EXGS_BLENDER_PYTHONS"] = blenders(every=command == "matrix")
+        rest = rest or (["tests/blender"] if command == "matrix" else [])
         return subprocess.run([str(python), "-m", "pytest", *rest], cwd=ROOT, env=environment, check=False).returncode
     return subprocess.run([str(python), "-m", "exgs_blender.cli", command, *rest], env=environment, check=False).returncode
 

@@ -13,7 +13,7 @@ from exgs_blender.formats import read
 from exgs_blender.render.rasterize import rasterize
 
 from .harness import RunInBlender
-from .images import read_layers, srgb_from_linear
+from .images import read_layers, read_png, srgb_from_linear
 
 pytestmark = pytest.mark.blender
 
@@ -60,3 +60,12 @@ def _check_picture(image: np.ndarray, scene: Path) -> None:
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.square(a - b).mean()))
+
+
+def test_the_ten_lines_of_the_readme(blender: RunInBlender, worker_environment: dict[str, str], tmp_path: Path) -> None:
+    found = blender("ten_lines", environment=worker_environment, readme=str(Path(__file__).resolve().parents[2] / "README.md"))
+    assert found["lines"] == 10
+    assert len(read_cameras(tmp_path / "shot.json")) == 2
+    first, second = (read_png(path) for path in sorted((tmp_path / "frames").glob("*.png")))
+    assert first.shape[:2] == (48, 64)
+    assert np.abs(first[..., :3] - second[..., :3]).mean() > 1, "both frames are the same"
