@@ -12,6 +12,7 @@ import importlib
 from types import ModuleType
 
 MODULES = (
+    "viewport.properties",
     "properties",
     "colour_management",
     "job_runner",
@@ -27,6 +28,8 @@ MODULES = (
     "menus",
     "panel_compress",
     "panels",
+    "viewport.draw",
+    "viewport.panel",
 )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File > Import > 3D Gaussian Splats."""
+"""File > Import > 3D Gaussian Splats, and files dropped into the 3D view or the outliner."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import shutil
 from pathlib import Path
 
 import bpy
-from bpy.props import CollectionProperty, EnumProperty, StringProperty
+import numpy as np
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper  # type: ignore[import-not-found]
 from mathutils import Matrix
 
 from .. import formats
 from ..errors import ExgsError, MissingDependencyError
 from ..splats import Gaussians
+from ..splats.activation import logit_from_opacity
 from .job_runner import RUNNER, Task, job_folder
 from .splat_object import create_splat_object
 
@@ -23,6 +25,9 @@ WORLD_FROM_CAPTURE = {
     "Y_UP": Matrix.Rotation(math.pi / 2, 4, "X"),
     "Z_UP": Matrix.Identity(4),
 }
+
+OPAQUE = 0.5
+"""Opacity from which on a splat is opaque."""
 
 
 class ImportSplats(bpy.types.Operator, ImportHelper):
@@ -50,32 +55,84 @@ class ImportSplats(bpy.types.Operator, ImportHelper):
         description="Which axis of the capture points up. Only the object is turned; the splats keep their own coordinates",
     )
 
+    scale: FloatProperty(
+        name="Scale",
+        default=1.0,
+        min=1e-4,
+        soft_min=0.01,
+        soft_max=100.0,
+        description="Size of the object. Captures have no unit of their own, so most need one that fits the scene",
+    )
+    opaque_only: BoolProperty(
+        name="Opaque Only",
+        default=False,
+        description="Leave out splats that are less than half opaque: removes haze and floating specks, and thins hair, glass and foliage",
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """The file browser; for files that were dropped, which are known already, a dialog with the options."""
+        if self.files or self.filepath:
+            return context.window_manager.invoke_props_dialog(self)
+        return super().invoke(context, event)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        for name in ("up", "scale", "opaque_only"):
+            layout.prop(self, name)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         paths = [Path(self.directory) / item.name for item in self.files if item.name] or [Path(self.filepath)]
+        matrix = Matrix.Scale(self.scale, 4) @ WORLD_FROM_CAPTURE[self.up]
         imported = False
         for path in paths:
             try:
-                imported |= import_file(context, path, WORLD_FROM_CAPTURE[self.up]) is not None
+                imported |= import_file(context, path, matrix, opaque_only=self.opaque_only) is not None
             except ExgsError as error:
                 self.report({"ERROR"}, str(error))
         return {"FINISHED"} if imported else {"CANCELLED"}
 
 
-def import_file(context: bpy.types.Context, path: Path, matrix: Matrix) -> bpy.types.Object | Task:
+class DropSplats(bpy.types.FileHandler):
+    """Files that may be dropped into Blender. Where Blender reads a suffix too (.ply, .usd), it asks who shall."""
+
+    bl_idname = "EXGS_FH_splats"
+    bl_label = "3D Gaussian Splats"
+    bl_import_operator = ImportSplats.bl_idname
+    bl_file_extensions = ";".join(sorted({Path(f"x{suffix}").suffix for suffix in formats.readable_suffixes()}))
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
+
+
+def import_file(context: bpy.types.Context, path: Path, matrix: Matrix, *, opaque_only: bool = False) -> bpy.types.Object | Task:
     """Import one file: the new object, or the task that converts it first where this Python cannot read it itself.
 
     Raises:
-        ExgsError: the file cannot be read; one line.
+        ExgsError: the file cannot be read, or nothing in it is opaque; one line.
     """
     try:
-        return place(context, path, *read_capture(path), matrix)
+        gaussians, keep_ratio = read_capture(path)
     except MissingDependencyError:
-        task = _convert_then_import(path, matrix)
+        task = _convert_then_import(path, matrix, opaque_only)
+    else:
+        return place(context, path, _chosen(path, gaussians, opaque_only), keep_ratio, matrix)
     if bpy.app.background:
         RUNNER.wait(task)
         if task.state != "done":
             raise ExgsError(task.message)
     return task
+
+
+def _chosen(path: Path, gaussians: Gaussians, opaque_only: bool) -> Gaussians:
+    if not opaque_only or len(gaussians) == 0:
+        return gaussians
+    kept = gaussians.select(gaussians.opacities >= logit_from_opacity(np.array(OPAQUE, np.float32)))
+    if len(kept) == 0:
+        raise ExgsError(f"{path}: none of its {len(gaussians):,} splats is more than half opaque; import it without Opaque Only")
+    return kept
 
 
 def read_capture(path: Path) -> tuple[Gaussians, float]:
@@ -111,13 +168,13 @@ def _title(path: Path) -> str:
     return path.stem.removesuffix(".compressed") or "Splats"
 
 
-def _convert_then_import(path: Path, matrix: Matrix) -> Task:
+def _convert_then_import(path: Path, matrix: Matrix, opaque_only: bool) -> Task:
     """Let the worker, which has every codec, make a PLY of it."""
     folder = job_folder()
     target = folder / "converted.ply"
 
     def on_done(_: dict[str, object]) -> str:
-        gaussians = formats.read(target)
+        gaussians = _chosen(path, formats.read(target), opaque_only)
         place(bpy.context, path, gaussians, 1.0, matrix)
         return f"{len(gaussians):,} splats"
 
@@ -130,4 +187,4 @@ def _convert_then_import(path: Path, matrix: Matrix) -> Task:
     )
 
 
-CLASSES = (ImportSplats,)
+CLASSES = (ImportSplats, DropSplats)

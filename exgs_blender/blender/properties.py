@@ -9,6 +9,7 @@ from bpy.props import BoolProperty, BoolVectorProperty, CollectionProperty, Enum
 from ..worker.protocol import RenderSettings
 from . import compositor
 from .compress_settings import CompressProperties
+from .viewport.properties import ViewportProperties
 
 NOT_ANIMATED: set[str] = set()
 """The engine reads the settings once a frame from the original scene, where keyframes would not show."""
@@ -80,6 +81,7 @@ class SceneProperties(bpy.types.PropertyGroup):
     shadow_layer: StringProperty(
         name="Shadow Layer", options={"HIDDEN"}, description="View layer whose Shadow Catcher pass compositing switched on, to undo it"
     )
+    viewport: PointerProperty(type=ViewportProperties)
 
     def render_settings(self, keep_ratio: float) -> RenderSettings:
         """What the worker needs to know for a frame."""

@@ -29,6 +29,9 @@ from ..splats import Gaussians
 from ..splats.activation import log_from_scale, logit_from_opacity, opacity_from_logit, scale_from_log, unit_quats
 from ..splats.gaussians import F32, SH_COEFFICIENTS
 
+NATIVE = bpy.app.version >= (5, 3, 0)
+"""From 5.3 on Blender draws splats itself."""
+
 POSITION = "position"
 BASE = "radiance:base"
 SCALE = "scale"
@@ -54,7 +57,17 @@ def is_splat_object(obj: bpy.types.Object | None) -> bool:
 
 
 def create_splat_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> bpy.types.Object:
-    """A new object with these Gaussians, linked to the context's collection, at the identity transform."""
+    """A new object with these Gaussians, linked to the context's collection, at the identity transform.
+
+    Where our viewport draws it, Blender itself shows only its bounds: points would hide the splats behind them.
+    """
+    obj = _new_object(context, name, gaussians)
+    if not NATIVE:
+        obj.display_type = "BOUNDS"
+    return obj
+
+
+def _new_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> bpy.types.Object:
     cloud = _point_cloud(name, len(gaussians))
     if cloud is not None:
         _write_attributes(cloud, gaussians)
