@@ -16,6 +16,7 @@ MODULES = (
     "properties",
     "colour_management",
     "job_runner",
+    "content",
     "engine",
     "ops_import",
     "ops_compress",
@@ -30,6 +31,7 @@ MODULES = (
     "panels",
     "viewport.draw",
     "viewport.panel",
+    "viewport.live",
 )
 
 

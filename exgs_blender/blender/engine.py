@@ -52,6 +52,23 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
             planes = self._fail(f"unexpected {type(error).__name__}: {error}", window)
         self._fill(depsgraph.view_layer.name, planes, window)
 
+    def view_update(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """The 3D view's Rendered mode: something in the scene changed."""
+        self._live.collect(depsgraph)
+
+    def view_draw(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Draw a region in Rendered mode; never waits for the worker."""
+        self._live.draw(self, context, depsgraph.scene)
+
+    @property
+    def _live(self) -> Any:
+        """What this engine shows in its 3D view; made at the first draw, since renders of frames never need it."""
+        if not hasattr(self, "live_render"):
+            from .viewport.live import LiveRender
+
+            self.live_render = LiveRender()
+        return self.live_render
+
     def _planes(self, depsgraph: bpy.types.Depsgraph, window: Window) -> dict[str, F32]:
         """The passes by name, [H, W, C] or [H, W], row 0 at the top."""
         self.update_stats("", "ExGS: collecting splats")

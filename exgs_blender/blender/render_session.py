@@ -15,7 +15,8 @@ from ..cameras import Cameras
 from ..splats import Gaussians, SplatObject
 from ..worker.client import RenderServer, ServerFrame
 from ..worker.protocol import RenderSettings
-from .splat_object import content_key, gaussians_from_attributes, is_splat_data, read_attributes
+from .content import CONTENT
+from .splat_object import gaussians_from_attributes, is_splat_data, read_attributes
 
 Placed = tuple[str, SplatObject]
 
@@ -46,10 +47,11 @@ class RenderSession:
                 continue
             pointer = obj.data.as_pointer()
             if pointer not in keys:
-                attributes = read_attributes(obj.data)
-                key = keys[pointer] = content_key(attributes)
+                key, attributes = CONTENT.key(instance, depsgraph)
+                keys[pointer] = key
                 if key not in known:
-                    known[key] = self._clouds[key] if key in self._clouds else gaussians_from_attributes(attributes)
+                    there = self._clouds.get(key)
+                    known[key] = there if there is not None else gaussians_from_attributes(attributes or read_attributes(obj.data))
             cloud = known[keys[pointer]]
             if len(cloud):
                 placed.append((keys[pointer], SplatObject(cloud, np.array(instance.matrix_world, np.float64))))

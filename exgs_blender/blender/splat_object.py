@@ -9,6 +9,7 @@ attribute          type         content
 ``scale``          float3       standard deviations, linear
 ``rotation``       quaternion   wxyz
 ``radiance:sh_0``  float3       the first coefficient of degree 1 (RGB), then ``sh_1`` ...
+``radius``         float        0, so that EEVEE and Cycles before 5.3 do not draw balls (ours, never required)
 =================  ===========  =======================================================
 
 The object is a point cloud, or a mesh of loose vertices where this Blender cannot make one. Whatever
@@ -37,9 +38,16 @@ BASE = "radiance:base"
 SCALE = "scale"
 ROTATION = "rotation"
 SH_PREFIX = "radiance:sh_"
+RADIUS = "radius"
 
 # Attribute type -> (name of the value in ``attribute.data``, floats a point).
-VALUES = {"FLOAT_VECTOR": ("vector", 3), "FLOAT_COLOR": ("color", 4), "FLOAT4": ("vector", 4), "QUATERNION": ("value", 4)}
+VALUES = {
+    "FLOAT_VECTOR": ("vector", 3),
+    "FLOAT_COLOR": ("color", 4),
+    "FLOAT4": ("vector", 4),
+    "QUATERNION": ("value", 4),
+    "FLOAT": ("value", 1),
+}
 REQUIRED = {POSITION: ("FLOAT_VECTOR",), BASE: ("FLOAT4", "FLOAT_COLOR"), SCALE: ("FLOAT_VECTOR",), ROTATION: ("QUATERNION",)}
 
 
@@ -64,6 +72,8 @@ def create_splat_object(context: bpy.types.Context, name: str, gaussians: Gaussi
     obj = _new_object(context, name, gaussians)
     if not NATIVE:
         obj.display_type = "BOUNDS"
+        if obj.type == "POINTCLOUD":
+            _set(obj.data, RADIUS, "FLOAT", np.zeros(len(gaussians), np.float32))
     return obj
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import bpy
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from ...errors import ExgsError
 from ...splats.gaussians import F32
-from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, content_key, is_splat_data, read_attributes
+from ..content import CONTENT
+from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, is_splat_data, read_attributes
 from .packing import PackedCloud, pack_cloud
 
 F64 = NDArray[np.float64]
@@ -61,7 +61,6 @@ class SceneClouds:
     def __init__(self) -> None:
         self._snapshots: dict[tuple[int, str], Snapshot] = {}
         self._stale: set[tuple[int, str]] = set()
-        self._keys: dict[int, str] = {}
         self.fresh: dict[str, dict[str, F32]] = {}
         """Attributes of clouds that are not packed yet, by key."""
 
@@ -70,16 +69,13 @@ class SceneClouds:
         """Of all clouds in all snapshots."""
         return {item.key for snapshot in self._snapshots.values() for item in snapshot.shown}
 
-    def changed(self, depsgraph: bpy.types.Depsgraph | None) -> None:
-        """Something changed: what a dependency graph tells, or anything (undo, another file) where it is None."""
+    def changed(self) -> None:
+        """Something in a scene changed; ``CONTENT`` knows whether clouds did."""
         self._stale.update(self._snapshots)
-        if depsgraph is None or any(_may_change_points(update) for update in depsgraph.updates):
-            self._keys.clear()
 
     def clear(self) -> None:
         self._snapshots.clear()
         self._stale.clear()
-        self._keys.clear()
         self.fresh.clear()
 
     def snapshot(
@@ -107,7 +103,7 @@ class SceneClouds:
                 occluders |= obj.display_type in ("SOLID", "TEXTURED")
                 continue
             try:
-                key = self._key(obj.data, known)
+                key = self._key(instance, depsgraph, known)
             except ExgsError as error:
                 problem = str(error)
                 continue
@@ -116,15 +112,11 @@ class SceneClouds:
                 shown.append(Shown(key, np.array(instance.matrix_world, np.float64), owner.original.name))
         return Snapshot(tuple(shown), occluders, problem)
 
-    def _key(self, data: Any, known: set[str]) -> str:
-        pointer = data.as_pointer()
-        key = self._keys.get(pointer)
-        if key is None or not (key in known or key in self.fresh):
-            attributes = read_attributes(data)
-            key = self._keys[pointer] = content_key(attributes)
-            if key not in known:
-                self.fresh[key] = attributes
-        return self._keys[pointer]
+    def _key(self, instance: bpy.types.DepsgraphObjectInstance, depsgraph: bpy.types.Depsgraph, known: set[str]) -> str:
+        key, attributes = CONTENT.key(instance, depsgraph)
+        if key not in known and key not in self.fresh:
+            self.fresh[key] = attributes or read_attributes(instance.object.data)
+        return key
 
     def drop(self, keys: Iterable[str]) -> None:
         """Forget attributes that were taken, and those that no view layer has any more."""
@@ -145,15 +137,3 @@ def visible(shown: Shown, space: bpy.types.SpaceView3D) -> bool:
     """Whether a 3D view shows an instance: local view, its own collections, its filter for object types."""
     owner = bpy.data.objects.get(shown.owner)
     return owner is not None and owner.visible_in_viewport_get(space)
-
-
-def _may_change_points(update: bpy.types.DepsgraphUpdate) -> bool:
-    """Whether an update can have changed the points of a cloud: not where a plain mesh changes or an object moves."""
-    if not update.is_updated_geometry:
-        return False
-    found = update.id
-    if isinstance(found, bpy.types.Object):
-        if any(modifier.type == "NODES" for modifier in found.modifiers):
-            return True
-        found = found.data
-    return isinstance(found, (bpy.types.PointCloud, bpy.types.Mesh)) and is_splat_data(found)

@@ -56,12 +56,12 @@ def redraw() -> None:
 
 @persistent
 def _on_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None = None) -> None:
-    VIEWPORT.clouds.changed(depsgraph)
+    VIEWPORT.clouds.changed()
 
 
 @persistent
 def _on_undo(*_: Any) -> None:
-    VIEWPORT.clouds.changed(None)
+    VIEWPORT.clouds.changed()
 
 
 @persistent

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gpu
@@ -13,37 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import shaders
+from .eye import Eye
 from .packing import Atlas, pack_instances, pack_order
 
 F64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Eye:
-    """How a view looks at the world.
-
-    Attributes:
-        view_from_world: [4, 4], OpenGL's axes.
-        projection: [4, 4].
-        width, height: pixels.
-        near: distance along the view axis at which splats begin.
-        antialiased: see ``RenderSettings.rasterize_mode``.
-    """
-
-    view_from_world: F64
-    projection: F64
-    width: int
-    height: int
-    near: float
-    antialiased: bool = False
-
-    @property
-    def ortho(self) -> bool:
-        return bool(self.projection[3, 3] == 1.0)
-
-    @property
-    def clip_from_world(self) -> F64:
-        return self.projection @ self.view_from_world
 
 
 class AtlasTextures:
@@ -135,6 +107,25 @@ def lay_over(picture: Any) -> None:
     gpu.state.blend_set("ALPHA_PREMULT")
     shader.bind()
     shader.uniform_sampler("picture", picture)
+    _whole_screen().draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+def uncover(cover: Any, rectangle: tuple[int, int, int, int]) -> None:
+    """Multiply the framebuffer that is bound by what a picture with this opacity leaves of it.
+
+    Args:
+        cover: one-channel texture of opacities.
+        rectangle: left, bottom, width, height in pixels, where it lies.
+    """
+    _, _, width, height = gpu.state.viewport_get()
+    shader = shaders.uncover_shader()
+    gpu.state.depth_test_set("NONE")
+    gpu.state.blend_set("MULTIPLY")
+    shader.bind()
+    left, bottom, wide, high = rectangle
+    shader.uniform_float("rectangle", (2 * left / width - 1, 2 * bottom / height - 1, 2 * wide / width, 2 * high / height))
+    shader.uniform_sampler("picture", cover)
     _whole_screen().draw(shader)
     gpu.state.blend_set("NONE")
 

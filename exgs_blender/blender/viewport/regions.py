@@ -11,7 +11,8 @@ import bpy
 import numpy as np
 
 from .clouds import Shown
-from .painter import AtlasTextures, Canvas, Eye, OrderTexture
+from .eye import Eye
+from .painter import AtlasTextures, Canvas, OrderTexture
 
 STILL_SECONDS = 0.25
 """A view that has not changed for so long is still, and gets all its splats."""

@@ -13,10 +13,11 @@ import gpu
 from ...splats.gaussians import F32
 from . import painter
 from .clouds import SceneClouds, Shown, Snapshot, packed, visible
+from .eye import Eye
 from .ordering import Placed, view_order
 from .pace import Pace
 from .packing import Atlas, PackedCloud, pack_atlas
-from .painter import AtlasTextures, Eye, OrderTexture
+from .painter import AtlasTextures, OrderTexture
 from .regions import Kind, Order, Region, Wanted, axes_of, eye_of
 from .sorter import LatestTasks
 

@@ -61,10 +61,27 @@ def over_shader() -> Any:
     return gpu.shader.create_from_info(info)
 
 
+@cache
+def uncover_shader() -> Any:
+    """Takes overlays away where a picture covers them; the picture lies in a rectangle of the view."""
+    info = gpu.types.GPUShaderCreateInfo()
+    info.push_constant("VEC4", "rectangle")  # left, bottom, width, height, -1 to 1 over the view
+    info.sampler(0, "FLOAT_2D", "picture")
+    info.vertex_in(0, "VEC2", "corner")
+    passed = gpu.types.GPUStageInterfaceInfo("exgs_uncover")
+    passed.smooth("VEC2", "place")
+    info.vertex_out(passed)
+    info.fragment_out(0, "VEC4", "pixel")
+    info.vertex_source("void main() { place = 0.5 * corner + 0.5; gl_Position = vec4(rectangle.xy + place * rectangle.zw, 0.0, 1.0); }\n")
+    info.fragment_source(_text("uncover.frag.glsl"))
+    return gpu.shader.create_from_info(info)
+
+
 def forget() -> None:
     """Let go of the compiled shaders."""
     splat_shader.cache_clear()
     over_shader.cache_clear()
+    uncover_shader.cache_clear()
 
 
 def _text(name: str) -> str:

@@ -12,8 +12,8 @@ from mathutils import Euler, Matrix
 
 from exgs_blender import formats
 from exgs_blender.blender.viewport import ordering, packing, painter
-from exgs_blender.blender.viewport.painter import Canvas, Eye
-from exgs_blender.cameras import Cameras
+from exgs_blender.blender.viewport.eye import Eye
+from exgs_blender.blender.viewport.painter import Canvas
 from exgs_blender.render import reference
 from exgs_blender.render.prepared import prepare
 from exgs_blender.render.view import view_of
@@ -66,23 +66,6 @@ def eye(*, ortho: bool = False, antialiased: bool = False, focal: float = 150.0,
     return Eye(np.linalg.inv(np.array(world_from_view)), projection, WIDTH, HEIGHT, NEAR, antialiased)
 
 
-def camera_of(view: Eye) -> Cameras:
-    """The same view in OpenCV's words."""
-    projection = view.projection
-    focal = projection[0, 0] * WIDTH / 2, projection[1, 1] * HEIGHT / 2
-    centre = WIDTH / 2 * (1 - projection[0, 2]), HEIGHT / 2 * (1 + projection[1, 2])
-    return Cameras(
-        viewmats=(np.diag([1.0, -1, -1, 1]) @ view.view_from_world)[None],
-        Ks=np.array([[[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1.0]]]),
-        widths=np.array([WIDTH]),
-        heights=np.array([HEIGHT]),
-        frames=np.array([0]),
-        names=("view",),
-        camera_model="ortho" if view.ortho else "pinhole",
-        near_plane=NEAR,
-    )
-
-
 def drawn(objects: list[SplatObject], view: Eye, pixel_format: str = "RGBA32F", depth: Any = None) -> np.ndarray:
     """[H, W, 4] premultiplied, row 0 at the top."""
     clouds = {str(number): packed(placed) for number, placed in enumerate(objects)}
@@ -122,7 +105,7 @@ def _two_objects(degree: int) -> list[SplatObject]:
 
 def _compared(objects: list[SplatObject], view: Eye, pixel_format: str = "RGBA32F") -> dict[str, float]:
     mode = "antialiased" if view.antialiased else "classic"
-    frame = reference.render(prepare(objects), view_of(camera_of(view), 0), mode)
+    frame = reference.render(prepare(objects), view_of(view.cameras, 0), mode)
     found = drawn(objects, view, pixel_format)
     return {
         "rgb": psnr(found[..., :3], frame.rgb),
