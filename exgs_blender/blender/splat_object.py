@@ -40,6 +40,9 @@ ROTATION = "rotation"
 SH_PREFIX = "radiance:sh_"
 RADIUS = "radius"
 
+BLOCK = 2048
+"""Points that are rearranged at a time: few enough for the processor's cache."""
+
 # Attribute type -> (name of the value in ``attribute.data``, floats a point).
 VALUES = {
     "FLOAT_VECTOR": ("vector", 3),
@@ -128,7 +131,7 @@ def gaussians_from_attributes(attributes: dict[str, F32]) -> Gaussians:
         scales=log_from_scale(attributes[SCALE]),
         opacities=logit_from_opacity(base[:, 3]),
         sh0=base[:, None, :3],
-        shN=np.stack(rest, axis=1) if rest else np.zeros((count, 0, 3), np.float32),
+        shN=_by_point(rest, count),
     )
 
 
@@ -181,8 +184,25 @@ def _write_attributes(data: Any, gaussians: Gaussians) -> None:
     _set(data, BASE, float4, base)
     _set(data, SCALE, "FLOAT_VECTOR", scale_from_log(gaussians.scales))
     _set(data, ROTATION, "QUATERNION", unit_quats(gaussians.quats))
-    for i in range(gaussians.shN.shape[1]):
-        _set(data, f"{SH_PREFIX}{i}", "FLOAT_VECTOR", gaussians.shN[:, i])
+    for i, values in enumerate(_by_coefficient(gaussians.shN)):
+        _set(data, f"{SH_PREFIX}{i}", "FLOAT_VECTOR", values)
+
+
+def _by_coefficient(rest: F32) -> F32:
+    """[N, K, 3] -> [K, N, 3], a block of points at a time: taking coefficient after coefficient reads all the memory each time."""
+    found = np.empty((rest.shape[1], len(rest), 3), np.float32)
+    for start in range(0, len(rest), BLOCK):
+        found[:, start : start + BLOCK] = rest[start : start + BLOCK].swapaxes(0, 1)
+    return found
+
+
+def _by_point(rest: list[F32], count: int) -> F32:
+    """K arrays [N, 3] -> [N, K, 3], likewise."""
+    found = np.empty((count, len(rest), 3), np.float32)
+    for start in range(0, count, BLOCK):
+        for i, values in enumerate(rest):
+            found[start : start + BLOCK, i] = values[start : start + BLOCK]
+    return found
 
 
 def _set(data: Any, name: str, data_type: str, values: NDArray[np.float32]) -> None:
