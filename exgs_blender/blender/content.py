@@ -2,7 +2,9 @@
 """Which clouds are the same as before: told by Blender's notices of change, since reading a million points takes a third of a second.
 
 A cloud is read and named by its content once, and again when a dependency graph reports that its geometry changed: after an edit in
-the window or by a script, on a new frame where it is animated, and at the first frame of each render, whose dependency graph is new.
+the window or by a script, on a new frame where it is animated, and at the first frame of each render. A render makes a new dependency
+graph for every frame, which reports everything as changed; there, points without modifiers and animation are taken to be the frame's
+before, unless somebody's handlers run between the frames.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class ContentKeys:
         self._epoch = 0
         self._keys: dict[Stamp, str] = {}
         self._unsettled: set[int] = set()
+        self._first_frame = True
 
     def changed(self, depsgraph: bpy.types.Depsgraph | None) -> None:
         """Take note of what a dependency graph tells; of everything where it is None (undo, another file)."""
@@ -34,12 +37,19 @@ class ContentKeys:
             self._epoch += 1
             self._keys.clear()
             return
+        tells_nothing = depsgraph.mode == "RENDER" and not self._first_frame and not _handlers_of_others()
+        self._first_frame &= depsgraph.mode != "RENDER"
         for update in depsgraph.updates:
+            if tells_nothing and _is_plain(update.id.original):
+                continue
             if update.is_updated_geometry and isinstance(update.id, (bpy.types.Object, bpy.types.PointCloud, bpy.types.Mesh)):
-                uid = update.id.session_uid
+                uid = update.id.original.session_uid
                 self._changes[uid] += 1
                 if depsgraph.mode == "VIEWPORT" and bpy.app.is_job_running("RENDER"):
                     self._unsettled.add(uid)
+
+    def render_begins(self) -> None:
+        self._first_frame = True
 
     def settle(self) -> None:
         """A render ended: what was edited meanwhile, which its frames may or may not have seen, counts as changed again."""
@@ -74,6 +84,22 @@ class ContentKeys:
         return where, self._epoch, self._changes[obj.session_uid], self._changes[data.session_uid]
 
 
+def _is_plain(found: bpy.types.ID) -> bool:
+    """Whether an ID's points change by nobody's hand but the user's or a script's."""
+    if isinstance(found, bpy.types.Object):
+        return not found.modifiers
+    return getattr(found, "animation_data", None) is None and getattr(found, "shape_keys", None) is None
+
+
+def _handlers_of_others() -> bool:
+    """Whether scripts run between the frames of a render, which may change points."""
+    ours = __package__.rpartition(".")[0]
+    lists = (
+        getattr(bpy.app.handlers, name) for name in ("frame_change_pre", "frame_change_post", "render_pre", "render_post", "render_write")
+    )
+    return any(not (getattr(handler, "__module__", None) or "").startswith(ours) for handlers in lists for handler in handlers)
+
+
 CONTENT = ContentKeys()
 
 
@@ -88,6 +114,11 @@ def _on_undo(*_: Any) -> None:
 
 
 @persistent
+def _on_render_begin(*_: Any) -> None:
+    CONTENT.render_begins()
+
+
+@persistent
 def _on_render_end(*_: Any) -> None:
     CONTENT.settle()
 
@@ -98,6 +129,7 @@ HANDLERS = {
     "undo_post": _on_undo,
     "redo_post": _on_undo,
     "load_post": _on_undo,
+    "render_init": _on_render_begin,
     "render_complete": _on_render_end,
     "render_cancel": _on_render_end,
 }

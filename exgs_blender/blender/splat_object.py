@@ -42,6 +42,8 @@ RADIUS = "radius"
 
 BLOCK = 2048
 """Points that are rearranged at a time: few enough for the processor's cache."""
+RGB = np.dtype("V12")
+"""Three floats as one thing to copy."""
 
 # Attribute type -> (name of the value in ``attribute.data``, floats a point).
 VALUES = {
@@ -191,17 +193,19 @@ def _write_attributes(data: Any, gaussians: Gaussians) -> None:
 def _by_coefficient(rest: F32) -> F32:
     """[N, K, 3] -> [K, N, 3], a block of points at a time: taking coefficient after coefficient reads all the memory each time."""
     found = np.empty((rest.shape[1], len(rest), 3), np.float32)
+    given, taken = rest.view(RGB)[..., 0], found.view(RGB)[..., 0]
     for start in range(0, len(rest), BLOCK):
-        found[:, start : start + BLOCK] = rest[start : start + BLOCK].swapaxes(0, 1)
+        taken[:, start : start + BLOCK] = given[start : start + BLOCK].T
     return found
 
 
 def _by_point(rest: list[F32], count: int) -> F32:
     """K arrays [N, 3] -> [N, K, 3], likewise."""
     found = np.empty((count, len(rest), 3), np.float32)
+    taken = found.view(RGB)[..., 0]
     for start in range(0, count, BLOCK):
         for i, values in enumerate(rest):
-            found[start : start + BLOCK, i] = values[start : start + BLOCK]
+            taken[start : start + BLOCK, i] = values[start : start + BLOCK].view(RGB)[..., 0]
     return found
 
 

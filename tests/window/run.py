@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 VISIT = Path(__file__).with_name("visit.py")
 CAPTURE = Path(os.environ.get("EXGS_DATA", ROOT.parent / "shared" / "data")) / "scenes" / "biker.spz"
 SCREEN = (1280, 800)
+PICTURES = ("front", "material", "rendered", "compressed", "composite window")
+"""Screenshots that the documentation shows."""
 TIMEOUT_SECONDS = 900
 
 
@@ -94,16 +96,30 @@ def _display() -> Iterator[str]:
         server.wait(10)
 
 
+def write_pictures(folder: Path, target: Path) -> None:
+    """Smaller JPEGs of the screenshots that the documentation shows."""
+    from PIL import Image
+
+    target.mkdir(parents=True, exist_ok=True)
+    for name in PICTURES:
+        file = name.replace(" ", "_")
+        with Image.open(folder / f"{file}.png") as image:
+            image.convert("RGB").resize((960, 600), Image.Resampling.LANCZOS).save(target / f"{file}.jpg", quality=82)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the screenshots go")
     parser.add_argument("--capture", type=Path, default=CAPTURE)
+    parser.add_argument("--pictures", type=Path, help="where smaller pictures for the documentation go")
     options = parser.parse_args()
     if reason := missing():
         print(f"not run: {reason}", file=sys.stderr)
         return 1
     facts = visit(options.folder, options.capture)
     print(json.dumps(facts, indent=1))
+    if options.pictures and facts.get("finished"):
+        write_pictures(options.folder, options.pictures)
     return 0 if facts.get("finished") else 1
 
 
