@@ -39,6 +39,25 @@ def test_import_of_what_only_the_worker_can_decode(blender: RunInBlender, worker
     assert 1000 < found["converted"] < 10000
 
 
+def test_import_options_drops_and_native_splats(blender: RunInBlender) -> None:
+    """KIRI #63, spz #60: compressed formats; ReshotAI #42, #15, #44 are tested with the formats."""
+    found = blender("import_options")
+    assert {f"*{suffix}" for suffix in found["readable"]} == set(found["shown"])
+    assert all(any(suffix.endswith(taken) for taken in found["taken"]) for suffix in found["readable"]), "a readable file cannot be dropped"
+    assert found["registered"]
+    assert found["operator"] == "exgs.import_splats"
+    assert [count for count, _ in found["dropped"].values()] == [300] * 6
+    assert [degree for _, degree in found["dropped"].values()] == [3, 3, 3, 0, 3, 3]
+    assert found["up"] == dict.fromkeys(("Y_DOWN", "Y_UP", "Z_UP"), [0, 0, 2.5]), "up does not point up, or the scale is another"
+    everything, opaque, imported = found["opaque"]
+    assert 0 < opaque == imported < everything
+    native = found["native"]
+    assert native["type"] in ("POINTCLOUD", "MESH")
+    assert native["error"] < 2e-6
+    assert native["rendered"] == [40]
+    assert native["compress"]
+
+
 def test_compress_this_shot_cancel_and_kill(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
     found = blender("jobs", environment=worker_environment)
     assert found["object space"] < 0.01
