@@ -71,8 +71,7 @@ def test_all_modes_show_the_same_colours(visited: tuple[dict[str, Any], Path]) -
     for name in names:
         off = np.abs(_view(visited, name) - solid).max(axis=-1)[figure]
         # Another rasterizer rounds differently at the edges of splats; the ring is in front of some in Material mode.
-        # Rendered mode is 5 steps of 255 off in the median, for a reason not found yet (blending with the checkered film?).
-        assert np.median(off) <= (8 if name == "rendered" else 2), name
+        assert np.median(off) <= 2, name
         assert (off > 24).mean() < 0.12, name
 
 

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The finished picture (premultiplied, sRGB-encoded) over the view. Blender blends its overlays in linear light, so the colour
- * without its alpha is decoded: exact where the splats are opaque, and free of dark edges where they are not, as in a render. */
-
-vec3 linear_from_srgb(vec3 encoded)
-{
-  vec3 high = pow((encoded + 0.055) / 1.055, vec3(2.4));
-  return mix(high, encoded / 12.92, vec3(lessThanEqual(encoded, vec3(0.04045))));
-}
+/* The finished picture (premultiplied, sRGB-encoded) over the view. Blender blends its overlays in a light of its own, display
+ * values to the power of 2.2 (not the sRGB curve), so the colour without its alpha is raised to that: exact where the splats are
+ * opaque, and free of dark edges where they are not, as in a render. */
 
 void main()
 {
@@ -14,5 +9,5 @@ void main()
   if (found.w <= 0.0) {
     discard;
   }
-  pixel = vec4(linear_from_srgb(clamp(found.xyz / found.w, 0.0, 1.0)) * found.w, found.w);
+  pixel = vec4(pow(clamp(found.xyz / found.w, 0.0, 1.0), vec3(2.2)) * found.w, found.w);
 }
