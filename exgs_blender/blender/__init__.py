@@ -29,6 +29,7 @@ MODULES = (
     "menus",
     "panel_compress",
     "panels",
+    "ops_edit",
     "viewport.draw",
     "viewport.panel",
     "viewport.live",

@@ -85,13 +85,13 @@ def create_splat_object(context: bpy.types.Context, name: str, gaussians: Gaussi
 def _new_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> bpy.types.Object:
     cloud = _point_cloud(name, len(gaussians))
     if cloud is not None:
-        _write_attributes(cloud, gaussians)
+        write_attributes(cloud, gaussians)
         obj = bpy.data.objects.new(name, cloud)
         context.collection.objects.link(obj)
         return obj
     mesh = bpy.data.meshes.new(name)
     mesh.vertices.add(len(gaussians))
-    _write_attributes(mesh, gaussians)
+    write_attributes(mesh, gaussians)
     obj = bpy.data.objects.new(name, mesh)
     context.collection.objects.link(obj)
     _convert_to_point_cloud(context, obj)
@@ -176,7 +176,7 @@ def _convert_to_point_cloud(context: bpy.types.Context, obj: bpy.types.Object) -
             obj.data.attributes.remove(obj.data.attributes[name])
 
 
-def _write_attributes(data: Any, gaussians: Gaussians) -> None:
+def write_attributes(data: Any, gaussians: Gaussians) -> None:
     types = bpy.types.Attribute.bl_rna.properties["data_type"].enum_items
     float4 = "FLOAT4" if "FLOAT4" in types else "FLOAT_COLOR"
     base = np.empty((len(gaussians), 4), np.float32)

@@ -95,7 +95,8 @@ def _native() -> dict[str, Any]:
     obj = bpy.context.object
     back, placed = _read(obj), SESSION.visible_splats(bpy.context.evaluated_depsgraph_get())[0]
     error = max(float(np.abs(a - b).max()) for (_, a), (_, b) in zip(_comparable(back), _comparable(cloud), strict=True))
-    return {"type": obj.type, "error": error, "rendered": [len(one.gaussians) for _, one in placed], "compress": bpy.ops.exgs.compress.poll()}
+    rendered = [len(one.gaussians) for _, one in placed]
+    return {"type": obj.type, "error": error, "rendered": rendered, "compress": bpy.ops.exgs.compress.poll()}
 
 
 def _comparable(cloud: Any) -> list[tuple[str, Any]]:

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Blender's own Apply and Join do to points alone, for splats: their axes, sizes and view-dependent colours turn as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..errors import ExgsError
+from ..splats.transforms import transformed
+from .splat_object import gaussians_from_attributes, is_splat_object, read_attributes, write_attributes
+
+
+class ApplyTransform(bpy.types.Operator):
+    """Reset location, rotation and scale of the selected splat objects without changing the picture. Object > Apply moves points only"""
+
+    bl_idname = "exgs.apply_transform"
+    bl_label = "Apply Transform"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.mode == "OBJECT" and any(map(is_splat_object, context.selected_objects))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _reported(self, lambda: [bake(obj, Matrix.Identity(4)) for obj in filter(is_splat_object, context.selected_objects)])
+
+
+class Join(bpy.types.Operator):
+    """Join the selected splat objects into the active one without changing the picture, however they are turned and scaled"""
+
+    bl_idname = "exgs.join"
+    bl_label = "Join"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        active, chosen = context.active_object, context.selected_objects
+        return context.mode == "OBJECT" and active in chosen and len(chosen) > 1 and all(map(is_splat_object, chosen))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _reported(self, lambda: join(context, context.active_object, list(context.selected_objects)))
+
+
+def bake(obj: bpy.types.Object, world_from_object: Matrix) -> None:
+    """Give an object another transform and its splats the opposite one: what is seen stays. Modifiers act on the new splats.
+
+    Raises:
+        ExgsError: the object has no volume (a scale of 0), or its attributes are no splats.
+    """
+    new_from_old = np.array(world_from_object.inverted() @ obj.matrix_world, np.float64)
+    if not np.allclose(new_from_old, np.eye(4), atol=1e-7):
+        moved = transformed(gaussians_from_attributes(read_attributes(obj.data)), new_from_old)
+        if obj.data.users > 1:
+            obj.data = obj.data.copy()
+        write_attributes(obj.data, moved)
+        obj.data.update_tag()
+    obj.matrix_world = world_from_object
+
+
+def join(context: bpy.types.Context, active: bpy.types.Object, objects: list[bpy.types.Object]) -> None:
+    """Join splat objects into the active one: each takes its transform first, so that Blender's own join has nothing to turn.
+
+    Raises:
+        ExgsError: see :func:`bake`; or Blender will not join them.
+    """
+    if len({obj.type for obj in objects}) > 1:
+        raise ExgsError("point clouds and meshes do not join; convert the meshes with Object > Convert > Point Cloud")
+    kept = _kept(objects)
+    for obj in objects:
+        if obj != active:
+            bake(obj, active.matrix_world.copy())
+    context.view_layer.update()
+    if "FINISHED" not in bpy.ops.object.join():
+        raise ExgsError("Blender did not join the objects")
+    active.exgs.keep_ratio = kept
+
+
+def _kept(objects: list[bpy.types.Object]) -> float:
+    """Share of all originals' splats that are left."""
+    counts = [len(obj.data.attributes["position"].data) for obj in objects]
+    originals = sum(count / max(obj.exgs.keep_ratio, 1e-6) for count, obj in zip(counts, objects, strict=True))
+    return sum(counts) / originals if originals else 1.0
+
+
+def _reported(operator: bpy.types.Operator, act: Any) -> set[str]:
+    try:
+        act()
+    except (ExgsError, RuntimeError) as error:
+        operator.report({"ERROR"}, str(error).strip())
+        return {"CANCELLED"}
+    return {"FINISHED"}
+
+
+class EditPanel(bpy.types.Panel):
+    bl_idname = "EXGS_PT_edit"
+    bl_label = "Edit"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "ExGS"
+    bl_parent_id = "EXGS_PT_capture"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return is_splat_object(context.object)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        row = self.layout.row(align=True)
+        row.operator(ApplyTransform.bl_idname, icon="OBJECT_ORIGIN")
+        row.operator(Join.bl_idname, icon="SELECT_EXTEND")
+
+
+CLASSES = (ApplyTransform, Join, EditPanel)
