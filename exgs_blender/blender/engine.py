@@ -84,7 +84,9 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
             planes = blank_planes(window)
         if not scene.render.film_transparent:
             background = world_colour(scene.world)
-            planes |= {name: over_background(planes[name], background) for name in ("Combined", "Unrestored")}
+            same = planes["Combined"] is planes["Unrestored"]
+            planes["Combined"] = over_background(planes["Combined"], background)
+            planes["Unrestored"] = planes["Combined"] if same else over_background(planes["Unrestored"], background)
         return planes
 
     def _view(self, depsgraph: bpy.types.Depsgraph, leader: bpy.types.Scene, window: Window) -> Cameras:
@@ -124,7 +126,7 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
         result = self.begin_result(0, 0, window.width, window.height, layer=layer_name)
         for render_pass in result.layers[0].passes:
             if render_pass.name in planes:
-                # Blender's rows run upwards.
+                # Blender's rows run upwards, as the memory of what the server sent does.
                 flipped = np.ascontiguousarray(planes[render_pass.name][::-1], np.float32)
                 render_pass.rect.foreach_set(flipped.ravel())
         self.end_result(result)

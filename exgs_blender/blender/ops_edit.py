@@ -26,7 +26,7 @@ class ApplyTransform(bpy.types.Operator):
         return context.mode == "OBJECT" and any(map(is_splat_object, context.selected_objects))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _reported(self, lambda: [bake(obj, Matrix.Identity(4)) for obj in filter(is_splat_object, context.selected_objects)])
+        return _reported(self, lambda: apply_transforms(list(filter(is_splat_object, context.selected_objects))))
 
 
 class Join(bpy.types.Operator):
@@ -43,6 +43,12 @@ class Join(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         return _reported(self, lambda: join(context, context.active_object, list(context.selected_objects)))
+
+
+def apply_transforms(objects: list[bpy.types.Object]) -> None:
+    """Bring objects to the identity transform; see :func:`bake`."""
+    for obj in objects:
+        bake(obj, Matrix.Identity(4))
 
 
 def bake(obj: bpy.types.Object, world_from_object: Matrix) -> None:

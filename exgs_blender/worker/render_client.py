@@ -32,7 +32,7 @@ class ServerFrame:
     """One frame; row 0 is the top.
 
     Attributes:
-        combined, unrestored: [H, W, 4] premultiplied scene-linear RGBA, with and without GaussPainter.
+        combined, unrestored: [H, W, 4] premultiplied scene-linear RGBA, with and without GaussPainter; one array where both are equal.
         depth: [H, W] along the view axis in world units; 1e10 where nothing is hit.
         mask: [H, W] 1 - accumulated opacity before restoration.
         backend: which rasterizer ran and why.
@@ -45,6 +45,11 @@ class ServerFrame:
     mask: F32
     backend: str
     seconds: dict[str, float]
+
+
+def _rows_upwards(plane: F32) -> F32:
+    """A copy whose memory begins with the last row: Blender's order, so that the way into its passes needs no other copy."""
+    return np.array(plane[::-1], order="C")[::-1]
 
 
 def _never() -> bool:
@@ -109,8 +114,12 @@ class RenderServer:
             },
             should_stop,
         )
-        planes = {name: np.array(plane) for name, plane in map_frame(folder / "frame.f32", width, height, create=False).items()}
-        return ServerFrame(**planes, backend=reply["backend"], seconds=reply["seconds"])
+        planes = map_frame(folder / "frame.f32", width, height, create=False)
+        if not reply["restored"]:
+            del planes["combined"]
+        own = {name: _rows_upwards(plane) for name, plane in planes.items()}
+        own.setdefault("combined", own["unrestored"])
+        return ServerFrame(**own, backend=reply["backend"], seconds=reply["seconds"])
 
     def close(self) -> None:
         """End the server and remove its files; a later :meth:`render` starts a new one."""

@@ -74,7 +74,7 @@ class Server:
         _write(Path(request["path"]), cameras, frame, restored)
         done = time.perf_counter()
         seconds = {"rasterize": rasterized - start, "restore": painted - rasterized, "finish": done - painted}
-        return {"backend": f"{frame.backend.name}: {frame.backend.reason}", "seconds": seconds}
+        return {"backend": f"{frame.backend.name}: {frame.backend.reason}", "restored": restored is not frame, "seconds": seconds}
 
     def _prepared(self, objects: list[dict[str, Any]]) -> PreparedScene:
         """The objects of a request, ready to render; clouds that it does not name are forgotten."""
@@ -90,7 +90,8 @@ class Server:
 def _write(path: Path, cameras: Cameras, frame: Frame, restored: Frame) -> None:
     planes = map_frame(path, int(cameras.widths[0]), int(cameras.heights[0]), create=True)
     planes["unrestored"][:] = rgba_linear(frame)
-    planes["combined"][:] = planes["unrestored"] if restored is frame else rgba_linear(restored)
+    if restored is not frame:
+        planes["combined"][:] = rgba_linear(restored)
     planes["depth"][:] = depth_plane(restored)
     planes["mask"][:] = 1.0 - frame.alpha
 

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a frame in Blender costs beside the worker's own time for it: an animation at 1080p with a moving camera.
+
+    EXGS_BLENDER_PYTHONS=/other/python python benchmarks/blender_frame.py [--capture FILE] [--frames 9] [--record]
+
+Beside is wall time of the engine's call less the time that the worker's server measures for the same frame: collecting the splats, sending
+the view, receiving four passes of 1920 x 1080, and handing them to Blender. The first frame also starts the server, reads the
+points and sends them. Taken is the part that Blender's own calls need: new passes, their values, merging them into the result.
+Restoration is off, the film transparent. EXGS_PYTHON names the worker's Python. --record writes
+benchmarks/results/blender_frame.json, otherwise benchmarks/out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from benchmarks.blender_pythons import leave, pythons, record  # noqa: E402
+
+CAPTURE = Path(os.environ.get("EXGS_DATA", HERE.parents[1] / "shared" / "data")) / "scenes" / "biker.spz"
+TARGET_MS = 60.0
+
+
+def measure(capture: str, frames: int) -> dict[str, Any]:
+    """Runs inside Blender: milliseconds of the worker and beside it, frame by frame."""
+    import bpy
+
+    import exgs_blender
+    from exgs_blender.blender import engine
+    from exgs_blender.blender.render_session import SESSION
+
+    exgs_blender.register()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.exgs.import_splats(filepath=capture)
+    points = len(bpy.context.object.data.attributes["position"].data)
+    _film(bpy.context.object, frames)
+    worker: list[float] = []
+    walls: list[float] = []
+    taken: list[float] = []
+    ask, render, fill = SESSION.render, engine.ExgsRenderEngine.render, engine.ExgsRenderEngine._fill
+
+    def timed_ask(*arguments: Any) -> Any:
+        frame = ask(*arguments)
+        worker.append(1000 * sum(frame.seconds.values()))
+        return frame
+
+    def timed_render(self: Any, depsgraph: Any) -> None:
+        start = time.perf_counter()
+        render(self, depsgraph)
+        walls.append(1000 * (time.perf_counter() - start))
+
+    def timed_fill(*arguments: Any) -> None:
+        start = time.perf_counter()
+        fill(*arguments)
+        taken.append(1000 * (time.perf_counter() - start))
+
+    SESSION.render, engine.ExgsRenderEngine.render, engine.ExgsRenderEngine._fill = timed_ask, timed_render, timed_fill
+    bpy.ops.render.render(animation=True)
+    SESSION.close()
+    beside = [wall - own for wall, own in zip(walls, worker, strict=True)]
+    return {"blender": bpy.app.version_string, "points": points, "worker_ms": worker, "beside_ms": beside, "taken_ms": taken}
+
+
+def _film(obj: Any, frames: int) -> None:
+    """A camera that moves past the object, which fills the height of the picture."""
+    import bpy
+    from mathutils import Vector
+
+    scene = bpy.context.scene
+    bpy.context.view_layer.update()
+    corners = [obj.matrix_world @ Vector(corner) for corner in obj.bound_box]
+    centre = sum(corners, Vector()) / 8
+    distance = 1.6 * max(obj.dimensions)
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    for frame, side in ((1, -0.2), (frames, 0.2)):
+        camera.location = centre + Vector((side * distance, -distance, 0))
+        camera.rotation_euler = (centre - camera.location).to_track_quat("-Z", "Y").to_euler()
+        camera.keyframe_insert("location", frame=frame)
+        camera.keyframe_insert("rotation_euler", frame=frame)
+    scene.render.engine = "EXGS"
+    scene.render.resolution_x, scene.render.resolution_y = 1920, 1080
+    scene.render.film_transparent = True
+    scene.exgs.restore = False
+    scene.frame_end = frames
+    scene.render.filepath = str(Path(bpy.app.tempdir) / "frame")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capture", type=Path, default=CAPTURE)
+    parser.add_argument("--frames", type=int, default=9)
+    parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        leave(measure(str(options.capture), options.frames))
+    rows = []
+    for python in pythons():
+        with tempfile.TemporaryDirectory() as folder:
+            command = [python, __file__, "--inside", "--capture", str(options.capture), "--frames", str(options.frames)]
+            told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "BLENDER_USER_RESOURCES": folder})
+        row = json.loads(told.stdout.splitlines()[-1])
+        row["median_beside_ms"] = statistics.median(row["beside_ms"][1:])
+        row["median_worker_ms"] = statistics.median(row["worker_ms"][1:])
+        row["median_taken_ms"] = statistics.median(row["taken_ms"][1:])
+        row["ratio"] = row["median_beside_ms"] / row["median_worker_ms"]
+        rows.append(row)
+        print(
+            f"Blender {row['blender']}: {row['points']:,} splats at 1080p: worker {row['median_worker_ms']:.0f} ms a frame, beside it "
+            f"{row['median_beside_ms']:.0f} ms (best {min(row['beside_ms'][1:]):.0f}, target {TARGET_MS:.0f}; "
+            f"Blender taking the four passes over: {row['median_taken_ms']:.0f} of it), first frame {row['beside_ms'][0]:.0f} ms",
+            flush=True,
+        )
+    numbers = {"capture": options.capture.name, "target_ms": TARGET_MS, "rows": rows}
+    record("blender_frame", numbers, recorded=options.record)
+
+
+if __name__ == "__main__":
+    main()
