@@ -81,7 +81,7 @@ class SceneProperties(bpy.types.PropertyGroup):
     shadow_layer: StringProperty(
         name="Shadow Layer", options={"HIDDEN"}, description="View layer whose Shadow Catcher pass compositing switched on, to undo it"
     )
-    viewport: PointerProperty(type=ViewportProperties)
+    viewport: PointerProperty(type=ViewportProperties, description="How splats are drawn in the 3D view")
 
     def render_settings(self, keep_ratio: float) -> RenderSettings:
         """What the worker needs to know for a frame."""

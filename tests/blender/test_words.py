@@ -15,6 +15,8 @@ CHANGES_THE_FILE = {
     "exgs.remove_compositing",
     "exgs.use_standard_view",
     "exgs.before_after",
+    "exgs.apply_transform",
+    "exgs.join",
 }
 
 

@@ -22,8 +22,8 @@ from ...errors import CancelledError, ExgsError
 from ...splats.gaussians import F32
 from ...worker.protocol import RenderSettings
 from ..film import over_background, world_colour
-from ..preferences import chosen_python
 from ..render_session import SESSION, Placed
+from ..worker_choice import chosen_python
 from . import painter
 from .draw import redraw
 from .eye import Eye
