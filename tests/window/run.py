@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VISIT = Path(__file__).with_name("visit.py")
 CAPTURE = Path(os.environ.get("EXGS_DATA", ROOT.parent / "shared" / "data")) / "scenes" / "biker.spz"
 SCREEN = (1280, 800)
-PICTURES = ("front", "material", "rendered", "compressed", "composite window")
+PICTURES = ("material", "rendered", "compressed", "composite window")
 """Screenshots that the documentation shows."""
 TIMEOUT_SECONDS = 900
 
