@@ -66,6 +66,7 @@ def test_the_ten_lines_of_the_readme(blender: RunInBlender, worker_environment: 
     found = blender("ten_lines", environment=worker_environment, readme=str(Path(__file__).resolve().parents[2] / "README.md"))
     assert found["lines"] == 10
     assert len(read_cameras(tmp_path / "shot.json")) == 2
+    assert len(read(tmp_path / "capture.spz")) == len(read(tmp_path / "capture.ply"))
     first, second = (read_png(path) for path in sorted((tmp_path / "frames").glob("*.png")))
     assert first.shape[:2] == (48, 64)
     assert np.abs(first[..., :3] - second[..., :3]).mean() > 1, "both frames are the same"

@@ -68,7 +68,7 @@ def _install(setup: Any, runner: Any, preferences: Any, request: dict[str, Any])
     result: dict[str, Any] = {"broken": _line(lambda: bpy.ops.exgs.install_worker())}
     preferences.bundle = request["bundle"]
     first = setup.start_installation(preferences, lock=request["lock"])
-    while first.fraction == 0:  # from here on the folder is there
+    while first in runner.running and setup.environment_state(preferences) == "absent":  # until there is something to break off
         runner.poll()
     result["twice"] = _line(lambda: bpy.ops.exgs.install_worker())
     bpy.ops.exgs.cancel_job(index=0)
