@@ -102,8 +102,9 @@ def _shadows(scene: bpy.types.Scene, splats: bpy.types.Object, folder: Path) -> 
     proxy = proxy_of(solid)
     found = {"near": _distance_to_surface(proxy, solid), "faces": len(proxy.data.polygons), "up": _share_upward(proxy)}
     files.append(_render(scene, folder / "shadows"))
+    meshes = len(bpy.data.meshes)
     bpy.ops.exgs.make_proxy(detail=32)
-    found["again"] = [len([o for o in bpy.data.objects if o.exgs.proxy]), len(bpy.data.meshes), len(tree.links) - links]
+    found["again"] = [len([o for o in bpy.data.objects if o.exgs.proxy]), len(bpy.data.meshes) - meshes, len(tree.links) - links]
     found["coarser"] = len(proxy.data.polygons) < found["faces"]
     bpy.ops.exgs.make_proxy(detail=32, role="HOLDOUT")
     found["holdout"] = [proxy.is_holdout, proxy.is_shadow_catcher, len(tree.links) - links, _pass(scene)]
