@@ -155,7 +155,7 @@ def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised
         raise
     except ExgsError as error:
         raise FileError(name, f"section '{section}': {error}", HINT) from error
-    values, columns = decoder.columns.values, decoder.columns
+    values = decoder.values
     quantised = Quantised(
         steps=head.steps,
         grid=head.grid,
@@ -163,7 +163,7 @@ def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised
         sh_degree=head.sh_degree,
         layers=head.layers,
         cells=decoder.cells,
-        offsets=columns.offsets,
+        offsets=decoder.offsets,
         scales=values[SCALE : SCALE + 3].T,
         rotations=values[ROTATION : ROTATION + 3].T,
         opacities=values[OPACITY],

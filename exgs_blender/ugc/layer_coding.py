@@ -30,13 +30,13 @@ class Columns:
     """A cloud in file order as the coder sees it.
 
     Attributes:
-        values: [channels, N].
+        values: [N] of each channel.
         codes: [N] Morton codes.
         offsets: [N, 3] places within the cells.
         cuts: [N] bits an axis of the offsets.
     """
 
-    values: I32
+    values: Sequence[I32]
     codes: NDArray[np.uint64]
     offsets: I32
     cuts: NDArray[np.int8]
@@ -62,7 +62,7 @@ def columns_of(quantised: Quantised) -> Columns:
     rows = [length, *q.scales.T, q.opacities, *q.rotations.T, *q.colours.T]
     if q.sh.shape[1]:
         rows += [_active(q.sh), *q.sh.T]
-    return Columns(np.array(rows, np.int32), codes, q.offsets, q.grid.cuts(q.scales))
+    return Columns([np.ascontiguousarray(row, np.int32) for row in rows], codes, q.offsets, q.grid.cuts(q.scales))
 
 
 def symbols_of(columns: Columns) -> tuple[dict[int, U16], list[Model]]:
@@ -86,20 +86,20 @@ def surroundings_of(
 def encode_part(columns: Columns, models: Sequence[Model], around: Surroundings) -> bytes:
     """A run of Gaussians as bytes."""
     run = around.run
-    active = columns.values[ACTIVE, run] if len(models) > ACTIVE else None
-    places = pack_bits(_steps(columns.codes[run]), bits_below(columns.values[LENGTH, run]))
+    active = columns.values[ACTIVE][run] if len(models) > ACTIVE else None
+    places = pack_bits(_steps(columns.codes[run]), bits_below(columns.values[LENGTH][run]))
     late = []
     streams = []
     for channel, model in enumerate(models):
         where = coded_where(channel, active)
-        symbols, values = around.symbols[channel][run], columns.values[channel, run]
+        symbols, values = around.symbols[channel][run], columns.values[channel][run]
         if where is not None:
             symbols, values = symbols[where], values[where]
         rows = around.rows(model, where)
         frequencies = model.frequencies()
         starts = np.cumsum(frequencies, axis=1) - frequencies
         cell = symbols.astype(np.int64) if rows is None else (rows >> SCALE_BITS) * model.alphabet + symbols
-        streams.append((frequencies.ravel()[cell], starts.ravel()[cell]))
+        streams.append((frequencies.astype(np.uint16).ravel()[cell], starts.astype(np.uint16).ravel()[cell]))
         if model.plain_bits:
             late.append(pack_bits(values.astype(np.int64) - model.low, np.full(len(values), model.plain_bits)))
     late.append(pack_bits(_joined(columns.offsets[run], columns.cuts[run]), 3 * columns.cuts[run]))

@@ -17,7 +17,7 @@ from .bits import unpack_bits
 from .compiled import kernels_for
 from .contexts import I64, NEIGHBOURS, U16, Earlier, Model, Source, Surroundings
 from .grid import Grid, cells_from_codes
-from .layer_coding import ACTIVE, LENGTH, PART_HEAD, SCALE, SH, Columns, bits_below, coded_where
+from .layer_coding import ACTIVE, LENGTH, PART_HEAD, SCALE, SH, bits_below, coded_where
 from .quantise import I32
 from .rans import MAX_LANES, Decoder, Search, StreamDecoder
 
@@ -25,7 +25,7 @@ U32 = NDArray[np.uint32]
 
 
 class LayerDecoder:
-    """Decodes one layer after another into whole arrays: ``columns``, and the ``cells`` [N, 3] that their codes stand for."""
+    """Decodes one layer after another into whole arrays: ``values`` [channels, N], the others of ``Columns``, and ``cells`` [N, 3]."""
 
     def __init__(self, count: int, models: Sequence[Model], grid: Grid) -> None:
         self._models, self._grid = models, grid
@@ -33,13 +33,11 @@ class LayerDecoder:
         contexts = {source.channel for model in models for source in (model.first, model.second) if source.kind}
         self._symbols = {channel: np.zeros(count, np.uint16) for channel in contexts}
         self._kernels = kernels_for(count)
-        self.cells = np.zeros((count, 3), np.int32)
         frequencies = [model.frequencies() for model in models]
         self._decoders = [Decoder.of(f) for f in frequencies] if self._kernels is None else []
         self._searches = [Search.of(f, self._kernels.search_tables) for f in frequencies] if self._kernels is not None else []
-        self.columns = Columns(
-            np.zeros((len(models), count), np.int32), np.zeros(count, np.uint64), np.zeros((count, 3), np.int32), np.zeros(count, np.int8)
-        )
+        self.values, self.codes = np.zeros((len(models), count), np.int32), np.zeros(count, np.uint64)
+        self.cells, self.offsets, self.cuts = np.zeros((count, 3), np.int32), np.zeros((count, 3), np.int32), np.zeros(count, np.int8)
 
     def decode(self, data: bytes, parts: Sequence[slice]) -> None:
         """Decode a layer; its parts side by side in threads (numpy works outside the interpreter's lock).
@@ -61,7 +59,7 @@ class LayerDecoder:
             raise ExgsError(f"{len(data) - at} bytes follow its parts")
         if not parts:
             return
-        before = Earlier.of(self.columns.codes[: parts[0].start])
+        before = Earlier.of(self.codes[: parts[0].start])
         with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
             list(pool.map(lambda job: self._part(job[0], job[1], before), zip(pieces, parts, strict=True)))
 
@@ -71,12 +69,12 @@ class LayerDecoder:
             np.frombuffer(data, "<u4", lanes, PART_HEAD.size), np.frombuffer(data, "<u2", word_count, PART_HEAD.size + 4 * lanes)
         )
         bits = _PlainBits(data[PART_HEAD.size + 4 * lanes + 2 * word_count :], self._kernels)
-        columns, values = self.columns, self.columns.values[:, run]
+        values = self.values[:, run]
         around = Surroundings(self._symbols, self._alphabets, run, None)
         everywhere = np.arange(run.stop - run.start, dtype=np.uint32)
         self._read(stream, LENGTH, around, everywhere)
-        columns.codes[run] = self._positions(values[LENGTH], bits)
-        around = replace(around, near=self._near(before, columns.codes[run]))
+        self.codes[run] = self._positions(values[LENGTH], bits)
+        around = replace(around, near=self._near(before, self.codes[run]))
         where = everywhere
         for channel in range(1, len(self._models)):
             if channel >= SH:
@@ -101,7 +99,7 @@ class LayerDecoder:
 
     def _read(self, stream: StreamDecoder, channel: int, around: Surroundings, where: U32) -> None:
         """One channel of the Gaussians at ``where`` in a run: symbols where they are contexts, values but for the plain bits."""
-        model, values = self._models[channel], self.columns.values[channel, around.run]
+        model, values = self._models[channel], self.values[channel, around.run]
         symbols = self._symbols[channel][around.run] if channel in self._symbols else np.empty(len(values), np.uint16)
         if len(where) < len(values):
             symbols[:] = _symbol_of_nothing(model)
@@ -141,16 +139,16 @@ class LayerDecoder:
 
     def _place(self, run: slice, bits: _PlainBits) -> None:
         """Cells, and the places within them, of a run whose codes and scales are known."""
-        columns, values = self.columns, self.columns.values[:, run]
+        values = self.values[:, run]
         if self._kernels is None:
-            self.cells[run] = cells_from_codes(columns.codes[run])
-            cuts = columns.cuts[run] = self._grid.cuts(values[SCALE : SCALE + 3].T)
-            _part_axes(bits.take(3 * cuts), cuts, columns.offsets[run])
+            self.cells[run] = cells_from_codes(self.codes[run])
+            cuts = self.cuts[run] = self._grid.cuts(values[SCALE : SCALE + 3].T)
+            _part_axes(bits.take(3 * cuts), cuts, self.offsets[run])
             return
-        self._kernels.cells_from_codes(columns.codes[run], self.cells[run])
-        cuts = columns.cuts[run]
+        self._kernels.cells_from_codes(self.codes[run], self.cells[run])
+        cuts = self.cuts[run]
         self._kernels.count_cuts(values[SCALE : SCALE + 3], np.array(self._grid.refinement, np.int64), cuts)
-        self._kernels.part_axes(bits.take(3 * cuts), cuts, columns.offsets[run])
+        self._kernels.part_axes(bits.take(3 * cuts), cuts, self.offsets[run])
 
     def _positions(self, lengths: I32, bits: _PlainBits) -> NDArray[np.uint64]:
         if len(lengths) and (lengths.min() < 0 or lengths.max() > 3 * self._grid.bits):

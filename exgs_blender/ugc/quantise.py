@@ -23,7 +23,10 @@ from .rotations import canonical_rotations, rotation_steps
 from .spherical import components_of
 
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 
+BLOCK = 1 << 16
+"""Gaussians that are rounded at a time: the steps between take several times the memory of the result."""
 COARSER = 2
 """Bits an axis that a middling Gaussian's cell is cut; the largest are not cut, the smallest ``MAX_REFINEMENT`` times."""
 SIZE_POWER = 0.75
@@ -146,7 +149,7 @@ def requantise(quantised: Quantised, gaussians: Gaussians, weight: F32 | None = 
             f"cannot re-quantise {len(quantised)} Gaussians of SH degree {quantised.sh_degree} "
             f"with {len(gaussians)} of degree {gaussians.sh_degree}"
         )
-    return replace(quantised, **_look(gaussians, quantised.steps, weight))
+    return replace(quantised, **_look(gaussians, np.arange(len(gaussians)), quantised.steps, weight))
 
 
 def select_layers(quantised: Quantised, count: int) -> Quantised:
@@ -156,44 +159,54 @@ def select_layers(quantised: Quantised, count: int) -> Quantised:
     return replace(quantised, layers=quantised.layers[:count], **arrays)
 
 
-def _quantised(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> tuple[Quantised, NDArray[np.int64]]:
-    rodrigues, log_scales = canonical_rotations(gaussians.quats, gaussians.scales)
-    scales = np.rint(log_scales / steps.scale).astype(np.int32)
-    middle = float(np.exp(np.median(np.median(log_scales, axis=1)))) if len(scales) else 1.0
+def _quantised(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> tuple[Quantised, I64]:
+    count = len(gaussians)
+    blocks = [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
+    rodrigues, log_scales = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
+    for block in blocks:
+        rodrigues[block], log_scales[block] = canonical_rotations(gaussians.quats[block], gaussians.scales[block])
+    middle = float(np.exp(np.median(np.median(log_scales, axis=1)))) if count else 1.0
     pixel = PIXEL_SHARE * middle
     grid = grid_for(gaussians.means, steps.position_bits, _refinement(middle, pixel, steps.scale), COARSER)
-    cuts = grid.cuts(scales)
-    place = np.floor(grid.contracted(gaussians.means) * (1 << cuts.astype(np.int64))[:, None]).astype(np.int64)
-    place = np.clip(place, 0, ((1 << grid.bits) << cuts.astype(np.int64))[:, None] - 1)
-    cells = place >> cuts[:, None]
+    fields = {name: np.empty((count, 3), np.int32) for name in ("scales", "cells", "offsets", "rotations")}
+    for block in blocks:
+        scales = fields["scales"][block]
+        scales[:] = np.rint(log_scales[block].astype(np.float64) / steps.scale)
+        fields["cells"][block], fields["offsets"][block] = _places(grid, gaussians.means[block], scales)
+        fields["rotations"][block] = np.rint(rodrigues[block] / rotation_steps(scales, steps.scale, pixel, steps.rotation))
     layer, layers = _layers(gaussians)
-    order = np.lexsort((codes_from_cells(cells), layer))
-    rounded = np.rint(rodrigues / rotation_steps(scales, steps.scale, pixel, steps.rotation)).astype(np.int32)
+    order = np.lexsort((codes_from_cells(fields["cells"]), layer))
     quantised = Quantised(
         steps=steps,
         grid=grid,
         pixel=pixel,
         sh_degree=gaussians.sh_degree,
         layers=layers,
-        cells=cells[order].astype(np.int32),
-        offsets=(place - (cells << cuts[:, None]))[order].astype(np.int32),
-        scales=scales[order],
-        rotations=rounded[order],
-        **_look(gaussians.select(order), steps, None if weight is None else weight[order]),
+        **{name: values[order] for name, values in fields.items()},
+        **_look(gaussians, order, steps, None if weight is None else weight[order]),
     )
     return quantised, order
 
 
-def _look(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> dict[str, Any]:
-    """What is not geometry, rounded."""
+def _places(grid: Grid, means: F32, scales: I32) -> tuple[I64, I64]:
+    """[n, 3] each: cells, and places within them."""
+    cuts = grid.cuts(scales).astype(np.int64)[:, None]
+    place = np.floor(grid.contracted(means) * (1 << cuts)).astype(np.int64)
+    place = np.clip(place, 0, ((1 << grid.bits) << cuts) - 1)
+    cells = place >> cuts
+    return cells, place - (cells << cuts)
+
+
+def _look(gaussians: Gaussians, order: I64, steps: Steps, weight: F32 | None) -> dict[str, Any]:
+    """What is not geometry, rounded, in another order; ``weight`` is in it already."""
     opacity = opacity_from_logit(gaussians.opacities).astype(np.float64)
-    sh, basis = components_of(gaussians.shN, steps.sh, steps.sh_trade, weight)
-    return {
-        "opacities": np.rint(opacity * steps.opacity_levels).astype(np.int32),
-        "colours": np.rint(_ycocg_from_sh0(gaussians.sh0[:, 0]) / (steps.colour * np.array([1.0, CHROMA, CHROMA]))).astype(np.int32),
-        "sh": sh,
-        "basis": basis,
-    }
+    colours = np.empty((len(order), 3), np.int32)
+    for start in range(0, len(order), BLOCK):
+        block = slice(start, start + BLOCK)
+        ycocg = _ycocg_from_sh0(gaussians.sh0[order[block], 0])
+        colours[block] = np.rint(ycocg / (steps.colour * np.array([1.0, CHROMA, CHROMA])))
+    sh, basis = components_of(gaussians.shN, order, steps.sh, steps.sh_trade, weight)
+    return {"opacities": np.rint(opacity * steps.opacity_levels).astype(np.int32)[order], "colours": colours, "sh": sh, "basis": basis}
 
 
 def _layers(gaussians: Gaussians) -> tuple[NDArray[np.int64], tuple[int, ...]]:

@@ -20,6 +20,7 @@ from ..errors import ExgsError
 
 I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
+U16 = NDArray[np.uint16]
 
 SCALE_BITS = 12
 TOTAL = 1 << SCALE_BITS
@@ -111,7 +112,7 @@ def lanes_for(count: int) -> int:
     return int(np.clip(1 << max(int(count // 16).bit_length() - 1, 0), 4, MAX_LANES))
 
 
-def encode_stream(channels: Sequence[tuple[I64, I64]], lanes: int, luggage: bytes) -> tuple[U32, NDArray[np.uint16]]:
+def encode_stream(channels: Sequence[tuple[U16, U16]], lanes: int, luggage: bytes) -> tuple[U32, NDArray[np.uint16]]:
     """Code channels, each (frequency, start) of every element in decoding order.
 
     Args:

@@ -15,37 +15,50 @@ from numpy.typing import NDArray
 from ..splats.gaussians import F32
 
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 I8 = NDArray[np.int8]
 
 BASIS_ONE = 127
 WEIGHT_POWER, WEIGHT_CAP = 0.7, 0.99
 PASSES = 2
+BLOCK = 1 << 15
+"""Gaussians whose coefficients are turned into components at a time."""
 BLOCK_PRODUCTS = 1 << 18
 """Multiplications in one call of BLAS: few enough that it stays in the cache and starts no threads of its own."""
 
 
-def components_of(shN: F32, step: float, trade: float, weight: F32 | None) -> tuple[I32, I8]:
+def components_of(shN: F32, order: I64, step: float, trade: float, weight: F32 | None) -> tuple[I32, I8]:
     """Rounded components [N, M] and their basis [M, 3 (K - 1)] int8; rows stand for unit vectors.
 
     Args:
         shN: [N, K - 1, 3].
+        order: [N] which row of ``shN`` each row of the result is of.
         step: of the components, raw units.
         trade: squared steps that a bit is worth; 0 rounds to the nearest.
-        weight: [N] how much of the image each Gaussian is; errors of the heavy ones count more.
+        weight: [N] how much of the image each Gaussian of the result is; errors of the heavy ones count more.
     """
     flat = shN.reshape(len(shN), shN.shape[1] * 3)
     if flat.size == 0 or not flat.any():
         return np.zeros((len(shN), 0), np.int32), np.zeros((0, flat.shape[1]), np.int8)
     importance = _importance(weight, len(flat))
-    _, vectors = np.linalg.eigh((flat * importance[:, None]).T.astype(np.float64) @ flat)
-    basis = vectors[:, ::-1].T
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(flat), BLOCK)]
+    moments = np.zeros((flat.shape[1], flat.shape[1]))
+    for block in blocks:
+        rows = flat[order[block]].astype(np.float64)
+        moments += (rows * importance[block, None]).T @ rows
+    basis = np.linalg.eigh(moments)[1][:, ::-1].T
     basis = np.rint(basis * (BASIS_ONE / np.abs(basis).max(axis=1, keepdims=True))).astype(np.int8)
     while True:
-        exact = flat @ (np.linalg.pinv(unit_rows(basis)) / step).astype(np.float32)
-        rounded = _rounded(exact, trade, importance)
-        used = rounded.any(axis=0)
-        if used.all() or not used.any():
-            return rounded[:, used], basis[used]
+        columns = np.empty((len(basis), len(flat)), np.float32)
+        back = (np.linalg.pinv(unit_rows(basis)) / step).astype(np.float32)
+        for block in blocks:
+            columns[:, block] = (flat[order[block]] @ back).T
+        rounded = _round(columns, trade, importance)
+        used = rounded.any(axis=1)
+        if used.all():
+            return rounded.T, basis
+        if not used.any():
+            return rounded[used].T, basis[used]
         basis = basis[used]
 
 
@@ -72,20 +85,23 @@ def _importance(weight: F32 | None, count: int) -> F32:
     return (capped / capped.mean()).astype(np.float32)
 
 
-def _rounded(exact: F32, trade: float, importance: F32) -> I32:
-    """Per component the integer of least squared error * importance + trade * bits, of the nearest, the next towards 0, and 0."""
-    columns = np.ascontiguousarray(exact.T)
-    result = np.rint(columns).astype(np.int32)
-    if trade > 0:
-        for value, rounded in zip(columns, result, strict=True):
-            held = np.flatnonzero(rounded)
-            if len(held):
-                rounded[held] = _cheapest(value[held], rounded[held], len(rounded) - len(held), trade, importance[held])
-    return result.T
+def _round(columns: F32, trade: float, importance: F32) -> I32:
+    """Per component the integer of least squared error * importance + trade * bits, of the nearest, the next towards 0, and 0.
+
+    ``columns`` [M, N] become the result: it takes their memory.
+    """
+    result = columns.view(np.int32)
+    for column, rounded in zip(columns, result, strict=True):
+        value = column.copy()
+        rounded[:] = np.rint(value)
+        held = np.flatnonzero(rounded) if trade > 0 else ()
+        if len(held):
+            rounded[held] = _cheapest(value[held], rounded[held], len(rounded) - len(held), trade, importance[held])
+    return result
 
 
 def _cheapest(value: F32, nearest: I32, zeros: int, trade: float, importance: F32) -> I32:
-    """As :func:`_rounded`, of the values of one component that do not round to 0; ``zeros`` others do."""
+    """As :func:`_round`, of the values of one component that do not round to 0; ``zeros`` others do."""
     low = min(int(nearest.min()), 0)
     chosen = nearest
     for _ in range(PASSES):

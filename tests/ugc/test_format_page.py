@@ -43,6 +43,6 @@ def test_a_stranger_reads_contexts_from_neighbours_and_each_other() -> None:
     )
     quantised = quantise(cloud, BALANCED)
     columns = layer_coding.columns_of(quantised)
-    assert columns.values.shape[0] > layer_coding.SH
+    assert len(columns.values) > layer_coding.SH
     data, _ = encode_cloud(quantised, {})
     _agree(data, decompress(data).gaussians)
