@@ -140,12 +140,16 @@ def _sampled(
 
 def _in_object_space(view: Cameras, obj: bpy.types.Object) -> Cameras:
     """cam_from_object = cam_from_world @ world_from_object; depths stay in world units, a uniform scale goes along."""
-    world_from_object = np.array(obj.matrix_world, np.float64)
-    linear = world_from_object[:3, :3]
-    scale = np.cbrt(abs(np.linalg.det(linear)))
-    if scale == 0 or not np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=SIMILARITY_TOLERANCE * scale**2):
+    if uneven(obj.matrix_world):
         raise ExgsError(
             f"'{obj.name}' is scaled unevenly or sheared, which no camera of the shot can be expressed in; "
             "apply its scale, or compress for 'Everywhere'"
         )
-    return replace(view, viewmats=view.viewmats @ world_from_object)
+    return replace(view, viewmats=view.viewmats @ np.array(obj.matrix_world, np.float64))
+
+
+def uneven(matrix: Matrix) -> bool:
+    """Whether a matrix shears or scales unevenly, so that no camera can follow it."""
+    linear = np.array(matrix, np.float64)[:3, :3]
+    scale = np.cbrt(abs(np.linalg.det(linear)))
+    return bool(scale == 0 or not np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=SIMILARITY_TOLERANCE * scale**2))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import bpy
-import numpy as np
 from mathutils import Matrix
 
 from ..cameras import Cameras
@@ -78,10 +77,3 @@ def _place(camera: bpy.types.Object, views: Cameras, index: int, world_from_file
     else:
         data.lens = lens.lens
     data.shift_x, data.shift_y = lens.shift_x, lens.shift_y
-
-
-def uneven(matrix: Matrix) -> bool:
-    """Whether a matrix shears or scales unevenly, so that no camera can follow it."""
-    linear = np.array(matrix.to_3x3(), np.float64)
-    size = np.cbrt(abs(np.linalg.det(linear)))
-    return bool(size == 0 or not np.allclose(linear.T @ linear, size**2 * np.eye(3), atol=1e-4 * size**2))

@@ -13,8 +13,8 @@ from mathutils import Matrix
 
 from ..cameras import Cameras, read_cameras, write_cameras, write_colmap, write_transforms
 from ..errors import ExgsError
-from .camera_animation import shot_cameras, shot_frames
-from .camera_objects import animated_camera, camera_set, match_resolution, uneven
+from .camera_animation import shot_cameras, shot_frames, uneven
+from .camera_objects import animated_camera, camera_set, match_resolution
 from .ops_import import WORLD_FROM_CAPTURE
 from .splat_object import is_splat_object
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..splats import Gaussians
 from ..splats.activation import SH_C0, logit_from_opacity
-from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ..splats.gaussians import F32, unfilled
 from .compiled import in_slices, kernels_for
 from .quantise import CHROMA, Quantised
 from .rotations import ROUND, quats_from_rodrigues, rotation_steps, widened_extents
@@ -22,9 +22,9 @@ Fields = dict[str, F32]
 
 def dequantise(quantised: Quantised) -> Gaussians:
     """The cloud that a reader gets. The same wherever the integers are the same, to float32 rounding."""
-    count, rest = len(quantised), SH_COEFFICIENTS[quantised.sh_degree] - 1
-    shapes = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": (1, 3), "shN": (rest, 3)}
-    fields = {name: np.empty((count, *shape), np.float32) for name, shape in shapes.items()}
+    count = len(quantised)
+    gaussians = unfilled(count, quantised.sh_degree)
+    fields = dict(gaussians.arrays())
     kernels = kernels_for(count)
     geometry = _geometry if kernels is None else partial(_geometry_compiled, kernels)
     logits, back, grey = _logits(quantised.steps.opacity_levels), _sh0_from_ycocg(quantised.steps.colour), np.float32(-0.5 / SH_C0)
@@ -37,11 +37,11 @@ def dequantise(quantised: Quantised) -> Gaussians:
             here["sh0"][:, 0] = quantised.colours[part].astype(np.float32) @ back + grey
         else:
             kernels.fill_colours(_columns(quantised.colours[part]), back, grey, here["sh0"][:, 0])
-        flat = here["shN"].reshape(part.stop - part.start, 3 * rest)
+        flat = here["shN"].reshape(part.stop - part.start, 3 * gaussians.shN.shape[1])
         harmonics_from_components(quantised.sh[part], quantised.basis, quantised.steps.sh, flat)
 
     in_slices(work, count)
-    return Gaussians(**fields)
+    return gaussians
 
 
 def _geometry(q: Quantised, part: slice, fields: Fields) -> None:
