@@ -18,7 +18,7 @@ from ..splats import Gaussians, concatenate
 from ..splats.transforms import transformed
 from .job_runner import RUNNER, Task, job_folder
 from .ops_import import WORLD_FROM_CAPTURE
-from .splat_object import gaussians_from_attributes, is_splat_data, read_attributes
+from .splat_object import finite_gaussians, shown_splats
 
 KEEP_ALL_SH = 4
 
@@ -52,16 +52,11 @@ def gathered(context: bpy.types.Context, options: ExportOptions) -> Gaussians:
     selected = {obj.name for obj in context.selected_objects}
     file_from_world = np.array(WORLD_FROM_CAPTURE[options.up].inverted(), np.float64)
     parts: list[Gaussians] = []
-    for instance in depsgraph.object_instances:
-        obj = instance.object
-        chosen = instance.parent if instance.is_instance else obj
-        if obj.type not in ("POINTCLOUD", "MESH") or not instance.show_self or not is_splat_data(obj.data):
-            continue
+    for instance in shown_splats(depsgraph):
+        chosen = instance.parent if instance.is_instance else instance.object
         if options.selected_only and chosen.name not in selected:
             continue
-        cloud = gaussians_from_attributes(read_attributes(obj.data))
-        if bad := cloud.nonfinite_field():
-            raise ExgsError(f"'{obj.name}': point {bad[1]} has a value in '{bad[0]}' that is not finite; delete it")
+        cloud = finite_gaussians(instance.object)
         if len(cloud):
             parts.append(transformed(cloud, file_from_world @ np.array(instance.matrix_world, np.float64)))
     if not parts:

@@ -16,7 +16,7 @@ from ..splats import Gaussians, SplatObject
 from ..worker.client import RenderServer, ServerFrame
 from ..worker.protocol import RenderSettings
 from .content import CONTENT
-from .splat_object import gaussians_from_attributes, is_splat_data, read_attributes
+from .splat_object import gaussians_from_attributes, read_attributes, shown_splats
 
 Placed = tuple[str, SplatObject]
 
@@ -41,10 +41,8 @@ class RenderSession:
         keys: dict[int, str] = {}
         placed: list[Placed] = []
         kept = originally = 0.0
-        for instance in depsgraph.object_instances:
+        for instance in shown_splats(depsgraph):
             obj = instance.object
-            if not instance.show_self or obj.type not in ("POINTCLOUD", "MESH") or not is_splat_data(obj.data):
-                continue
             pointer = obj.data.as_pointer()
             if pointer not in keys:
                 key, attributes = CONTENT.key(instance, depsgraph)

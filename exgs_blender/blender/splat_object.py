@@ -19,6 +19,7 @@ Blender's own tools do to the points (move, delete, join, geometry nodes) is wha
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -67,6 +68,14 @@ def is_splat_data(data: Any) -> bool:
 def is_splat_object(obj: bpy.types.Object | None) -> bool:
     """Whether an object's own data (before modifiers) holds Gaussians."""
     return obj is not None and is_splat_data(obj.data)
+
+
+def shown_splats(depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.DepsgraphObjectInstance]:
+    """Every visible object and instance of an evaluated scene that holds Gaussians; each is valid until the next is asked for."""
+    for instance in depsgraph.object_instances:
+        obj = instance.object
+        if instance.show_self and obj.type in ("POINTCLOUD", "MESH") and is_splat_data(obj.data):
+            yield instance
 
 
 def create_splat_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> bpy.types.Object:
@@ -143,11 +152,21 @@ def gaussians_of(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Gauss
     Raises:
         ExgsError: the (evaluated) object holds none, or one with a value that is not finite.
     """
-    gaussians = gaussians_from_attributes(read_attributes(obj.evaluated_get(depsgraph).data))
-    if bad := gaussians.nonfinite_field():
-        raise ExgsError(f"'{obj.name}': point {bad[1]} has a value in '{bad[0]}' that is not finite; delete it")
+    gaussians = finite_gaussians(obj.evaluated_get(depsgraph))
     if len(gaussians) == 0:
         raise ExgsError(f"'{obj.name}' has no points left")
+    return gaussians
+
+
+def finite_gaussians(obj: bpy.types.Object) -> Gaussians:
+    """The Gaussians of an evaluated object, in object space.
+
+    Raises:
+        ExgsError: it holds none, or one with a value that is not finite.
+    """
+    gaussians = gaussians_from_attributes(read_attributes(obj.data))
+    if bad := gaussians.nonfinite_field():
+        raise ExgsError(f"'{obj.name}': point {bad[1]} has a value in '{bad[0]}' that is not finite; delete it")
     return gaussians
 
 

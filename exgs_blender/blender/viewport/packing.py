@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...splats.ellipsoids import UPPER
 from ...splats.gaussians import F32, SH_COEFFICIENTS
 
 SPLATS_PER_ROW = 768
@@ -110,7 +111,7 @@ def pack_cloud(means: F32, quats: F32, scales: F32, opacities: F32, coefficients
 
 
 def covariances_from(quats: F32, scales: F32) -> F32:
-    """[N, 6] upper triangles xx xy xz yy yz zz of R S S R^T."""
+    """[N, 6] upper triangles (UPPER) of R S S R^T; the float32 twin of ``ellipsoids.covariances_of``, for activated scales."""
     with np.errstate(all="ignore"):
         w, x, y, z = (quats / np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), np.float32(1e-30))).T
         rows = (
@@ -120,7 +121,7 @@ def covariances_from(quats: F32, scales: F32) -> F32:
         )
         factor = [[row[k] * scales[:, k] for k in range(3)] for row in rows]
         found = np.empty((len(quats), 6), np.float32)
-        for value, (i, j) in enumerate(((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))):
+        for value, (i, j) in enumerate(UPPER):
             found[:, value] = sum(factor[i][k] * factor[j][k] for k in range(3))
     return found
 
