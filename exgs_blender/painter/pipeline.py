@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from ..errors import ExgsError
 from .autoencoder import PainterAutoencoder
+from .basis import COUNT, mixed
 from .denoiser import LocalUNet2DModel
-from .masks import gate, guidance, nearness_from_depth
+from .masks import guidance, nearness_from_depth, repair_level, support_of
 
 TIMESTEP = 199
 """The one step of deployment, with zero noise (as Difix3D+ and SD-Turbo derivatives do)."""
@@ -72,6 +73,8 @@ class GaussPainterPipeline(DiffusionPipeline):
         timestep: the step of deployment.
         trust: (keep ratio, factor on the predicted change) pairs, keep ratios ascending; linear in the logarithm between them,
             constant beyond them. Chosen on validation scenes; a factor of 1 takes the prediction as it is.
+        repairs_refitted: whether it has learned to repair clouds that were fitted to the views after pruning; where not,
+            ``restore.Painter`` leaves their frames alone, unless the file brings a mix of its own.
     """
 
     vae: PainterAutoencoder
@@ -85,10 +88,12 @@ class GaussPainterPipeline(DiffusionPipeline):
         scheduler: DDIMScheduler,
         timestep: int = TIMESTEP,
         trust: Sequence[Sequence[float]] = ((1.0, 1.0),),
+        repairs_refitted: bool = True,
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
-        self.register_to_config(timestep=timestep, trust=[[float(keep), float(factor)] for keep, factor in trust])
+        table = [[float(keep), float(factor)] for keep, factor in trust]
+        self.register_to_config(timestep=timestep, trust=table, repairs_refitted=bool(repairs_refitted))
 
     @torch.inference_mode()
     def __call__(
@@ -99,6 +104,7 @@ class GaussPainterPipeline(DiffusionPipeline):
         keep_ratio: float | Tensor,
         *,
         strength: float = 1.0,
+        mix: Sequence[float] | None = None,
         tile: int | None = None,
         return_dict: bool = True,
     ) -> RestoredFrame | tuple[Tensor, Tensor, Tensor]:
@@ -110,6 +116,7 @@ class GaussPainterPipeline(DiffusionPipeline):
             depth: [B, 1, H, W] expected depth, any unit, 0 where nothing is hit.
             keep_ratio: share of the Gaussians that were kept, in (0, 1]; a number, or [B].
             strength: 0 returns the input, 1 the full restoration.
+            mix: coefficients of ``basis.maps`` fitted to the scene, in the place of the trust; None for the denoiser's word alone.
             tile: side in pixels of the tiles to work in when memory is short; None does the whole frame at once.
             return_dict: False returns the tuple (rgb, alpha, gate).
 
@@ -121,18 +128,30 @@ class GaussPainterPipeline(DiffusionPipeline):
             ExgsError: a shape, the keep ratio, the strength or the tile does not fit.
         """
         keep = check_inputs(rgb, alpha, depth, keep_ratio, strength, tile)
-        device = self.vae.device
-        frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
-        nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
-        change, weight = self._change(frame, nearness, keep.to(device, torch.float32), tile)
-        weight = weight * trust_at(self.config.trust, keep).to(device).view(-1, 1, 1, 1)
+        if mix is not None and len(mix) != COUNT:
+            raise ExgsError(f"painter: 'mix' has {len(mix)} coefficients, expected {COUNT}")
+        frame, nearness, change, support = self.looked_at(rgb, alpha, depth, keep, tile)
+        if mix is not None:
+            change, weight = mixed(frame, nearness, change, mix), support
+        else:
+            known = repair_level(keep) * trust_at(self.config.trust, keep)
+            weight = support * known.to(support).view(-1, 1, 1, 1)
         out = clamp_premultiplied(frame + strength * weight * change, frame)
         if not return_dict:
             return out[:, :3], out[:, 3:], weight
         return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
 
+    @torch.inference_mode()
+    def looked_at(self, rgb: Tensor, alpha: Tensor, depth: Tensor, keep: Tensor, tile: int | None = None) -> tuple[Tensor, ...]:
+        """Frame [B, 4, H, W], nearness [B, 1, H, W], the denoiser's whole change [B, 4, H, W], and where changes are allowed
+        [B, 1, H, W] (0..1), float32 on the pipeline's device; arguments as the call's, keep ratios [B]."""
+        device = self.vae.device
+        frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
+        nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
+        return frame, nearness, *self._change(frame, nearness, keep.to(device, torch.float32), tile)
+
     def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
-        """The ungated change [B, 4, H, W] and the gate [B, 1, H, W] of a frame of any size."""
+        """The change [B, 4, H, W] and the support [B, 1, H, W] of a frame of any size."""
         height, width = frame.shape[-2:]
         block = self.vae.factor * self.unet.stride
         padded = pad_to_multiple(torch.cat([frame, nearness], dim=1), block)
@@ -153,14 +172,14 @@ class GaussPainterPipeline(DiffusionPipeline):
 
 
 def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
-    """Change [B, 4, H, W] and gate [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
+    """Change [B, 4, H, W] and support [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
     frame, alpha, near = padded[:, :4], padded[:, 3:4], padded[:, 4:]
     masks = guidance(alpha, near, keep, vae.factor)
     latents = vae.encode(frame.to(vae.dtype))
     timesteps = torch.full((len(frame),), timestep, dtype=torch.long, device=frame.device)
     restored, unchanged = one_step(vae, unet, scheduler, latents, masks, timesteps)
     after, before = vae.decode(torch.cat([restored, unchanged])).float().chunk(2)
-    return after - before, gate(alpha, keep, vae.factor)
+    return after - before, support_of(alpha, vae.factor)
 
 
 def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,15 @@ import numpy as np
 from ..errors import ExgsError, FileError, MissingDependencyError
 from ..render.frame import Frame
 from ..splats.gaussians import F32
+from ..ugc.guidance import Guidance
 from .depth_fill import fill_depth
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .pipeline import GaussPainterPipeline
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 PIPELINE_CLASS = "GaussPainterPipeline"
 WHOLE_FRAME_PIXELS = 4096 * 2304
 """Larger frames are restored in tiles of TILE pixels."""
@@ -35,8 +40,10 @@ def default_weights() -> Path:
 class Painter:
     """Restores single frames. Deterministic: the same frame gives the same result, whatever came before it."""
 
-    def __init__(self, pipeline: GaussPainterPipeline) -> None:
+    def __init__(self, pipeline: GaussPainterPipeline, identity: str = "") -> None:
         self.pipeline = pipeline
+        self.identity = identity
+        """Of the weights and of ``basis``; mixes fitted with others are not used. Empty: none are."""
 
     @classmethod
     def load(cls, folder: Path | None = None, device: str = "auto") -> Painter:
@@ -66,33 +73,62 @@ class Painter:
             raise ExgsError(f"painter: device '{device}' cannot be used ({error}); choose 'auto' or 'cpu'") from error
         for part in (pipeline.vae, pipeline.unet):
             part.to(memory_format=torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
-        return cls(pipeline)
+        return cls(pipeline, identity_of(folder))
 
-    def restore(self, frame: Frame, keep_ratio: float, strength: float = 1.0) -> Frame:
+    def restore(self, frame: Frame, keep_ratio: float, strength: float = 1.0, guidance: str = "") -> Frame:
         """The restored frame; its depth is kept, and filled in where a hole was painted over.
 
         Args:
             frame: a render of the pruned scene, any size.
-            keep_ratio: share of the original Gaussians in the scene, (0, 1]; 1 returns the frame as it is.
+            keep_ratio: share of the original Gaussians in the scene, (0, 1]; 1 returns the frame as it is, unless there is a mix.
             strength: 0 (no change) to 1.
+            guidance: what the scene's file says, see ``ugc.guidance.Guidance``; empty for nothing.
 
         Raises:
             ExgsError: a value is out of range, or the frame's arrays do not fit each other.
         """
-        import torch
+        from .basis import COUNT
 
-        def batch(array: F32) -> torch.Tensor:
-            planes = array[None, None] if array.ndim == 2 else array.transpose(2, 0, 1)[None]
-            return torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))
-
-        height, width = frame.alpha.shape
-        tile = TILE if height * width > WHOLE_FRAME_PIXELS else None
-        colours, coverage, _ = self.pipeline(
-            batch(frame.rgb), batch(frame.alpha), batch(frame.depth), keep_ratio, strength=strength, tile=tile, return_dict=False
-        )
+        told = Guidance.parse(guidance)
+        mix = told.mix if len(told.mix) == COUNT and told.checkpoint == self.identity else None
+        if mix is None and told.refitted and not self.pipeline.config.repairs_refitted:
+            return frame
+        colours, coverage, _ = self.pipeline(*_batch(frame), keep_ratio, strength=strength, mix=mix, tile=_tile(frame), return_dict=False)
         rgb = np.ascontiguousarray(colours[0].permute(1, 2, 0).cpu().numpy())
         alpha = np.ascontiguousarray(coverage[0, 0].cpu().numpy())
         return replace(frame, rgb=rgb, alpha=alpha, depth=fill_depth(frame.depth, frame.alpha, alpha))
+
+    def looked_at(self, frame: Frame, keep_ratio: float) -> tuple[Tensor, ...]:
+        """See ``GaussPainterPipeline.looked_at``; B is 1."""
+        import torch
+
+        return self.pipeline.looked_at(*_batch(frame), torch.tensor([keep_ratio]), _tile(frame))
+
+
+def _batch(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+    """rgb [1, 3, H, W], alpha and depth [1, 1, H, W]."""
+    import torch
+
+    def planes(array: F32) -> Tensor:
+        stacked = array[None, None] if array.ndim == 2 else array.transpose(2, 0, 1)[None]
+        return torch.from_numpy(np.ascontiguousarray(stacked, dtype=np.float32))
+
+    return planes(frame.rgb), planes(frame.alpha), planes(frame.depth)
+
+
+def _tile(frame: Frame) -> int | None:
+    height, width = frame.alpha.shape
+    return TILE if height * width > WHOLE_FRAME_PIXELS else None
+
+
+def identity_of(folder: Path) -> str:
+    """A checkpoint's identity: equal weights, equal text."""
+    from .basis import VERSION
+
+    digest = hashlib.blake2b(str(VERSION).encode(), digest_size=6)
+    for part in ("vae", "unet"):
+        digest.update((folder / part / WEIGHTS).read_bytes())
+    return digest.hexdigest()
 
 
 def load_pipeline(folder: Path) -> GaussPainterPipeline:
@@ -118,7 +154,14 @@ def load_pipeline(folder: Path) -> GaussPainterPipeline:
             vae = _load_part(PainterAutoencoder, folder / "vae")
             unet = _load_part(LocalUNet2DModel, folder / "unet")
             scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-            made = GaussPainterPipeline(vae, unet, scheduler, timestep=int(config["timestep"]), trust=config["trust"])
+            made = GaussPainterPipeline(
+                vae,
+                unet,
+                scheduler,
+                timestep=int(config["timestep"]),
+                trust=config["trust"],
+                repairs_refitted=bool(config.get("repairs_refitted", True)),
+            )
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FileError(folder, f"the GaussPainter checkpoint cannot be loaded ({reason})", HINT) from error
@@ -169,6 +212,6 @@ def check_folder(folder: Path) -> None:
     if found != PIPELINE_CLASS:
         raise FileError(index, f"field '_class_name' is {found!r}, expected '{PIPELINE_CLASS}'", HINT)
     for part in ("vae", "unet"):
-        for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+        for name in ("config.json", WEIGHTS):
             if not (folder / part / name).is_file():
                 raise FileError(folder / part / name, "file of the GaussPainter checkpoint is missing", HINT)
