@@ -60,13 +60,17 @@ def ssim(image: F32, reference: F32) -> float:
         raise ExgsError(f"images of different shapes cannot be compared: {list(image.shape)} and {list(reference.shape)}")
     if min(image.shape[:2]) <= 2 * SSIM_RADIUS:
         raise ExgsError(f"SSIM needs images of at least {2 * SSIM_RADIUS + 1} pixels a side, got {list(image.shape[:2])}")
-    x, y = image.astype(np.float64), reference.astype(np.float64)
+    luminance, structure = ssim_parts(image.astype(np.float64), reference.astype(np.float64))
+    return float((luminance * structure).mean())
+
+
+def ssim_parts(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two factors of SSIM where the window fits: likeness of means, and of contrast and structure."""
     mean_x, mean_y = _window(x), _window(y)
     variances = _window(x * x + y * y) - mean_x**2 - mean_y**2
     cov = _window(x * y) - mean_x * mean_y
-    numerator = (2 * mean_x * mean_y + SSIM_C1) * (2 * cov + SSIM_C2)
-    denominator = (mean_x**2 + mean_y**2 + SSIM_C1) * (variances + SSIM_C2)
-    return float((numerator / denominator).mean())
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
+    return luminance, (2 * cov + SSIM_C2) / (variances + SSIM_C2)
 
 
 def _window(image: NDArray[np.float64]) -> NDArray[np.float64]:
