@@ -7,7 +7,7 @@
     python benchmarks/train_painter.py export WORK OUT
 
 Captures are read from ``EXGS_DATA`` (default ``../shared/data`` beside the repository). ``train`` goes on where it stopped.
-Scenes are split here, once: what is held out appears in no other step than ``benchmarks/painter.py``.
+Scenes are split here, once: what is held out appears in no other step than ``benchmarks/painter``.
 """
 
 from __future__ import annotations

@@ -45,6 +45,12 @@ class Curves:
                     writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
 
 
+def last_scores(folder: Path) -> Row:
+    """The last validation of a run; empty before the first."""
+    rows = _read(folder / "validation.csv", 1 << 62)
+    return rows[-1] if rows else {}
+
+
 def _read(path: Path, done: int) -> list[Row]:
     if not path.is_file():
         return []
