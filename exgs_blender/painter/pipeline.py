@@ -72,6 +72,7 @@ class GaussPainterPipeline(DiffusionPipeline):
         timestep: the step of deployment.
         trust: (keep ratio, factor on the predicted change) pairs, keep ratios ascending; linear in the logarithm between them,
             constant beyond them. Chosen on validation scenes; a factor of 1 takes the prediction as it is.
+        kind: "scratch", or "backbone" for parts of ``painter.backbone``; tells loading which classes to build.
     """
 
     vae: PainterAutoencoder
@@ -85,10 +86,11 @@ class GaussPainterPipeline(DiffusionPipeline):
         scheduler: DDIMScheduler,
         timestep: int = TIMESTEP,
         trust: Sequence[Sequence[float]] = ((1.0, 1.0),),
+        kind: str = "scratch",
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
-        self.register_to_config(timestep=timestep, trust=[[float(keep), float(factor)] for keep, factor in trust])
+        self.register_to_config(timestep=timestep, trust=[[float(keep), float(factor)] for keep, factor in trust], kind=kind)
 
     @torch.inference_mode()
     def __call__(
