@@ -183,7 +183,8 @@ def _encode(folder: Path, prompt: str) -> Tensor:
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", **safe)
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True, **safe).float().eval()
+        encoder: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True, **safe)
+        encoder = encoder.float().eval()
         length = min(int(tokenizer.model_max_length), int(encoder.config.max_position_embeddings))
         tokens = tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
         with torch.inference_mode():

@@ -21,8 +21,10 @@ from exgs_blender.painter.backbone.base import read_base
 from exgs_blender.painter.backbone.build import BuildSettings, build_painter
 from exgs_blender.painter.backbone.lora import Adapted, is_lora
 from exgs_blender.painter.masks import GUIDANCE
+from exgs_blender.painter.pairs import open_pairs
 from exgs_blender.painter.pipeline import GaussPainterPipeline, make_scheduler
 from exgs_blender.painter.train import TrainSettings
+from exgs_blender.painter.validate import validate
 
 from ..conftest import random_frame, tensors
 from .conftest import write_base, write_text_encoder
@@ -198,3 +200,16 @@ def test_command(settings: BuildSettings, capsys: pytest.CaptureFixture[str]) ->
     assert Painter.load(settings.training.out / "model", "cpu")
     assert main([*command[:2], str(settings.base / "unet"), *command[3:]]) == 1
     assert "vae" in capsys.readouterr().err
+
+
+def test_training_learns_the_pairs(settings: BuildSettings) -> None:
+    training = replace(settings.training, steps=60, batch=4, learning_rate=2e-3, average=0.9, noise_share=0.0, validate_every=1000)
+    built = build_painter(replace(settings, training=training, rank=4))
+    assert built.trust == [[0.1, 1.0]]
+    pipeline = Painter.load(built.model, "cpu").pipeline
+    opened = open_pairs(training.pairs[0])
+    assert validate(pipeline, [opened])["worst"] > 0
+    pruned, truth = (torch.from_numpy(opened.groups[0][r].astype(np.float32) / 255).permute(0, 3, 1, 2) for r in (0.1, 1.0))
+    made = pipeline(pruned[:, :3], pruned[:, 3:4], 1 / pruned[:, 4:].clamp_min(0.01) - 1, 0.1)
+    before, after = ((image - truth[:, 3:4]).square().mean() for image in (pruned[:, 3:4], made.alpha))
+    assert after < 0.6 * before, (before, after)
