@@ -43,6 +43,11 @@ class PainterAutoencoder(ModelMixin, ConfigMixin):
     def factor(self) -> int:
         return int(self.config.factor)
 
+    @property
+    def reach(self) -> int:
+        """Latent cells beyond which nothing influences a decoded pixel."""
+        return 2
+
     def encode(self, image: Tensor) -> Tensor:
         """[B, C, H, W] in 0..1, sides multiples of ``factor`` -> latents [B, L, H / factor, W / factor]."""
         latents: Tensor = self.encoder(F.pixel_unshuffle(image * 2 - 1, self.factor))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,8 @@ def one_step(
     noisy = signal.sqrt().to(latents.dtype) * latents
     if noise is not None:
         noisy = noisy + (1 - signal).sqrt().to(latents.dtype) * noise
-    change = unet(torch.cat([noisy, masks.to(latents.dtype)], dim=1), timesteps).sample
+    seen = torch.cat([noisy, masks.to(latents.dtype)], dim=1)
+    change = unet(seen.to(unet.dtype), timesteps).sample.to(latents.dtype)
     unchanged = noisy / signal.sqrt().to(latents.dtype)
     return unchanged + change, unchanged
 
@@ -126,32 +128,41 @@ class GaussPainterPipeline(DiffusionPipeline):
         device = self.vae.device
         frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
         nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
-        change, weight = self._change(frame, nearness, keep.to(device, torch.float32), tile)
-        weight = weight * trust_at(self.config.trust, keep).to(device).view(-1, 1, 1, 1)
+        factor = trust_at(self.config.trust, keep).to(device) * (strength > 0)
+        weight, change = self._change(frame, nearness, keep.to(device, torch.float32), factor, tile)
         out = clamp_premultiplied(frame + strength * weight * change, frame)
         if not return_dict:
             return out[:, :3], out[:, 3:], weight
         return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
 
-    def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
-        """The ungated change [B, 4, H, W] and the gate [B, 1, H, W] of a frame of any size."""
+    def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, factor: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
+        """The weight [B, 1, H, W] and the change [B, 4, H, W], which is left zero where no pixel around has any weight."""
         height, width = frame.shape[-2:]
         block = self.vae.factor * self.unet.stride
         padded = pad_to_multiple(torch.cat([frame, nearness], dim=1), block)
-        change, weight = torch.empty_like(padded[:, :4]), torch.empty_like(padded[:, :1])
+        weight = gate(padded[:, 3:4], keep, self.vae.factor) * factor.view(-1, 1, 1, 1)
+        change = torch.zeros_like(padded[:, :4])
+        halo = TILE_HALO if tile else self._reach()
         step = block * max((tile or max(padded.shape[-2:])) // block, 1)
-        for rows, outer_rows in spans(padded.shape[-2], step, block):
-            for columns, outer_columns in spans(padded.shape[-1], step, block):
+        for rows, outer_rows in spans(*used(weight, 2, block), padded.shape[-2], step, halo):
+            for columns, outer_columns in spans(*used(weight, 3, block), padded.shape[-1], step, halo):
                 part = padded[..., slice(*outer_rows), slice(*outer_columns)]
                 inner = (
                     ...,
                     slice(rows[0] - outer_rows[0], rows[1] - outer_rows[0]),
                     slice(columns[0] - outer_columns[0], columns[1] - outer_columns[0]),
                 )
-                made, allowed = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
+                made, _ = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
                 change[..., slice(*rows), slice(*columns)] = made[inner]
-                weight[..., slice(*rows), slice(*columns)] = allowed[inner]
-        return change[..., :height, :width], weight[..., :height, :width]
+        return weight[..., :height, :width], change[..., :height, :width]
+
+    def _reach(self) -> int:
+        """Pixels beyond which nothing influences a restored one, a multiple of what sides must be; all of them where unknown."""
+        cells = (getattr(self.vae, "reach", None), getattr(self.unet, "reach", None))
+        if cells[0] is None or cells[1] is None:
+            return sys.maxsize
+        stride = int(self.unet.stride)
+        return int(self.vae.factor) * stride * -(-(cells[0] + cells[1]) // stride)
 
 
 def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
@@ -162,7 +173,9 @@ def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Te
     timesteps = torch.full((len(frame),), timestep, dtype=torch.long, device=frame.device)
     restored, unchanged = one_step(vae, unet, scheduler, latents, masks, timesteps)
     after, before = vae.decode(torch.cat([restored, unchanged])).float().chunk(2)
-    return after - before, gate(alpha, keep, vae.factor)
+    # Equal latents decode alike up to rounding, which may depend on the place in the batch; no change must be none at all.
+    same = (restored == unchanged).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+    return (after - before).masked_fill(same, 0.0), gate(alpha, keep, vae.factor)
 
 
 def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:
@@ -184,11 +197,18 @@ def pad_to_multiple(image: Tensor, block: int) -> Tensor:
     return F.pad(image, (0, -width % block, 0, -height % block), mode="replicate")
 
 
-def spans(length: int, step: int, block: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Cut 0..length into pieces of ``step``; each as (start, stop) of itself and of itself with the halo, on the block grid."""
-    halo = -(-TILE_HALO // block) * block
-    starts = range(0, length, step)
-    return [((s, min(s + step, length)), (max(s - halo, 0), min(s + step + halo, length))) for s in starts]
+def used(weight: Tensor, axis: int, block: int) -> tuple[int, int]:
+    """First and last + 1 row (axis 2) or column (3) of [B, 1, H, W] with any weight, on the block grid; (0, 0) where there is none."""
+    found = weight.amax(dim=(0, 1, 5 - axis)).nonzero()
+    if not len(found):
+        return 0, 0
+    return int(found[0]) // block * block, (int(found[-1]) // block + 1) * block
+
+
+def spans(first: int, stop: int, length: int, step: int, halo: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut first..stop into pieces of ``step``; each as (start, stop) of itself and of itself with the halo, within 0..length."""
+    pieces = [(s, min(s + step, stop)) for s in range(first, stop, step)]
+    return [((a, b), (max(a - halo, 0), min(b + halo, length))) for a, b in pieces]
 
 
 def check_inputs(rgb: Tensor, alpha: Tensor, depth: Tensor, keep_ratio: float | Tensor, strength: float, tile: int | None) -> Tensor:

@@ -58,7 +58,8 @@ class Painter:
         pipeline = load_pipeline(folder)
         try:
             with quiet_diffusers():
-                pipeline.to(chosen, precise)
+                pipeline.to(chosen)
+                pipeline.unet.to(precise)  # the autoencoder stays in float32: rounding would not cancel in the difference of two decodings
         except (RuntimeError, AssertionError) as error:
             raise ExgsError(f"painter: device '{device}' cannot be used ({error}); choose 'auto' or 'cpu'") from error
         for part in (pipeline.vae, pipeline.unet):

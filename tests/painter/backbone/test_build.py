@@ -74,7 +74,7 @@ def test_builds_trains_saves_and_restores(settings: BuildSettings, monkeypatch: 
     assert "license_name: made-up community licence" in card
     assert (built.model / "base-LICENSE.md").read_bytes() == (settings.base / "LICENSE.md").read_bytes()
 
-    painter = Painter.load(built.model, "cpu")
+    painter = Painter.load(built.model, "cpu", "float32")
     painter.pipeline.register_to_config(trust=[[1.0, 1.0]])  # three steps earn no trust
     frame = random_frame(53, 71)
     made = painter.restore(frame, 0.1)
