@@ -50,13 +50,16 @@ class PainterAutoencoder(ModelMixin, ConfigMixin):
 
     def encode(self, image: Tensor) -> Tensor:
         """[B, C, H, W] in 0..1, sides multiples of ``factor`` -> latents [B, L, H / factor, W / factor]."""
-        latents: Tensor = self.encoder(F.pixel_unshuffle(image * 2 - 1, self.factor))
+        with torch.autocast(image.device.type, enabled=False):  # a change is a small difference of two decodings: half precision hides it
+            latents: Tensor = self.encoder(F.pixel_unshuffle(image.to(self.dtype) * 2 - 1, self.factor))
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         """[B, L, h, w] -> image [B, C, h * factor, w * factor], nominally 0..1, not clamped."""
-        patches = self.decoder(latents) + self.detail_out(F.silu(self.detail_in(latents)))
-        return F.pixel_shuffle(patches, self.factor) * 0.5 + 0.5
+        with torch.autocast(latents.device.type, enabled=False):
+            latents = latents.to(self.dtype)
+            patches = self.decoder(latents) + self.detail_out(F.silu(self.detail_in(latents)))
+            return F.pixel_shuffle(patches, self.factor) * 0.5 + 0.5
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode and decode."""

@@ -66,6 +66,11 @@ class Painter:
             part.to(memory_format=torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
         return cls(pipeline)
 
+    @property
+    def precision(self) -> str:
+        """What the denoiser works in, e.g. "bfloat16"."""
+        return str(self.pipeline.unet.dtype).removeprefix("torch.")
+
     def restore(self, frame: Frame, keep_ratio: float, strength: float = 1.0) -> Frame:
         """The restored frame; its depth is kept, and filled in where a hole was painted over.
 
