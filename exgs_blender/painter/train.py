@@ -44,7 +44,7 @@ class Size:
 SIZES: dict[str, Size] = {
     "tiny": Size(64, 16, (16, 16), 1),
     "fast": Size(64, 64, (48, 64, 96), 1),
-    "full": Size(64, 128, (128, 256, 384), 2),
+    "full": Size(64, 128, (96, 192, 256), 2),
 }
 
 
