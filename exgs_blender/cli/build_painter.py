@@ -48,8 +48,9 @@ def run(options: argparse.Namespace, terminal: Terminal) -> None:
     settings = BuildSettings(Path(options.base), training, options.rank, options.prompt)
     built = build_painter(settings, terminal.report, lambda lines: terminal.say("\n".join(lines)))
     unfinished = built.steps < options.steps
+    values_trained = f"{built.trained:,} values trained beside the base's {built.parameters:,}"
     lines = [
-        f"{built.model}: {built.steps:,} of {options.steps:,} steps, {built.trained:,} of {built.parameters:,} values trained",
+        f"{built.model}: {built.steps:,} of {options.steps:,} steps, {values_trained}",
         *(["  stopped by the time limit; the same command goes on"] if unfinished else []),
         f"  use it with: exgs render ASSET ... --checkpoint {built.model}",
     ]

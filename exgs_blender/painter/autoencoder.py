@@ -61,6 +61,14 @@ class PainterAutoencoder(ModelMixin, ConfigMixin):
             patches = self.decoder(latents) + self.detail_out(F.silu(self.detail_in(latents)))
             return F.pixel_shuffle(patches, self.factor) * 0.5 + 0.5
 
+    def decoded_change(self, after: Tensor, before: Tensor) -> Tensor:
+        """decode(after) - decode(before), [B, C, H, W]: what is linear is done once, on the difference, and loses no digits to it."""
+        with torch.autocast(after.device.type, enabled=False):
+            after, before = after.to(self.dtype), before.to(self.dtype)
+            detail = F.silu(self.detail_in(after)) - F.silu(self.detail_in(before))
+            linear = F.conv2d(after - before, self.decoder.weight)
+            return F.pixel_shuffle(linear + F.conv2d(detail, self.detail_out.weight, padding=1), self.factor) * 0.5
+
     def forward(self, image: Tensor) -> Tensor:
         """Encode and decode."""
         return self.decode(self.encode(image))

@@ -68,7 +68,7 @@ class GaussPainterPipeline(DiffusionPipeline):
     of safetensors; loading never needs the network.
 
     Args:
-        vae: PainterAutoencoder (or one with ``encode``, ``decode`` and ``factor`` of the same meaning).
+        vae: PainterAutoencoder (or one with ``encode``, ``decoded_change`` and ``factor`` of the same meaning).
         unet: LocalUNet2DModel (or one that takes latents and guidance and predicts the change of the latents).
         scheduler: holds the noise schedule.
         timestep: the step of deployment.
@@ -172,10 +172,10 @@ def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Te
     latents = vae.encode(frame.to(vae.dtype))
     timesteps = torch.full((len(frame),), timestep, dtype=torch.long, device=frame.device)
     restored, unchanged = one_step(vae, unet, scheduler, latents, masks, timesteps)
-    after, before = vae.decode(torch.cat([restored, unchanged])).float().chunk(2)
+    change = vae.decoded_change(restored, unchanged).float()
     # Equal latents decode alike up to rounding, which may depend on the place in the batch; no change must be none at all.
     same = (restored == unchanged).flatten(1).all(dim=1).view(-1, 1, 1, 1)
-    return (after - before).masked_fill(same, 0.0), gate(alpha, keep, vae.factor)
+    return change.masked_fill(same, 0.0), gate(alpha, keep, vae.factor)
 
 
 def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:

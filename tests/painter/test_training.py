@@ -121,6 +121,16 @@ def test_the_autoencoder_starts_lossless() -> None:
     assert torch.allclose(vae(image), image, atol=1e-6)
 
 
+def test_a_decoded_change_is_the_difference_of_two_decodings() -> None:
+    vae = Painted("tiny").vae
+    for parameter in vae.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    before, after = torch.randn(2, 3, 64, 6, 5)
+    expected = vae.decode(after) - vae.decode(before)
+    assert torch.allclose(vae.decoded_change(after, before), expected, atol=1e-4)
+    assert not vae.decoded_change(before, before.clone()).any()
+
+
 def test_the_autoencoder_keeps_its_precision_while_the_denoiser_trains_in_half() -> None:
     vae = Painted("tiny").vae
     torch.nn.init.normal_(vae.detail_out.weight)

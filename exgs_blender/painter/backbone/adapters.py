@@ -55,16 +55,25 @@ class BackboneAutoencoder(ModelMixin, ConfigMixin):
 
     def encode(self, image: Tensor) -> Tensor:
         """[B, 4, H, W] in 0..1, sides multiples of ``factor`` -> latents [B, L, H / factor, W / factor], without sampling."""
-        found = self.inner.encode(image[:, :3] * 2 - 1)
-        colours = found.latents if isinstance(self.inner, AutoencoderTiny) else found.latent_dist.mode()
-        coverage = F.pixel_unshuffle(image[:, 3:] * 2 - 1, self.factor)
-        return torch.cat([(colours - self._shift) * self.inner.config.scaling_factor, coverage.to(colours.dtype)], dim=1)
+        image = image.to(self.dtype) * 2 - 1
+        with torch.autocast(image.device.type, enabled=False):  # as in PainterAutoencoder: a change is a small difference
+            found = self.inner.encode(image[:, :3])
+            colours = found.latents if isinstance(self.inner, AutoencoderTiny) else found.latent_dist.mode()
+        coverage = F.pixel_unshuffle(image[:, 3:], self.factor)
+        return torch.cat([(colours - self._shift) * self.inner.config.scaling_factor, coverage], dim=1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """[B, L, h, w] -> image [B, 4, h * factor, w * factor], nominally 0..1, not clamped."""
+        latents = latents.to(self.dtype)
         colours, coverage = latents[:, : self.colour_channels], latents[:, self.colour_channels :]
-        rgb = self.inner.decode(colours / self.inner.config.scaling_factor + self._shift).sample
-        return torch.cat([rgb, F.pixel_shuffle(coverage, self.factor).to(rgb.dtype)], dim=1) * 0.5 + 0.5
+        with torch.autocast(latents.device.type, enabled=False):
+            rgb = self.inner.decode(colours / self.inner.config.scaling_factor + self._shift).sample
+        return torch.cat([rgb, F.pixel_shuffle(coverage, self.factor)], dim=1) * 0.5 + 0.5
+
+    def decoded_change(self, after: Tensor, before: Tensor) -> Tensor:
+        """decode(after) - decode(before), [B, 4, H, W]."""
+        made, kept = self.decode(torch.cat([after, before])).chunk(2)
+        return made - kept
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode and decode."""

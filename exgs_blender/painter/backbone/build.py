@@ -53,7 +53,7 @@ class BuildSettings:
 
 @dataclass(frozen=True)
 class Built:
-    """Where the pipeline is, and how far the training got."""
+    """Where the pipeline is, how far the training got, how many values were trained beside how many of the base, the trust."""
 
     model: Path
     steps: int
@@ -76,6 +76,7 @@ def build_painter(settings: BuildSettings, report: Report = silent, say: Listen 
     report("reading the base", 0.0)
     base = read_base(settings.base, settings.prompt)
     say(base.licence.notes())
+    total = sum(p.numel() for part in (base.unet, base.vae) for p in part.parameters())
     torch.manual_seed(training.seed)
     model = Adapted(base, settings.rank)
     _check_crop(training, model)
@@ -84,7 +85,8 @@ def build_painter(settings: BuildSettings, report: Report = silent, say: Listen 
     trained = Trained(model.trained())
     average = trained.copy()
     done = _run(settings, model, trained, average, sets, held_out, report)
-    return _write(settings, base, model, trained, average, held_out, done, report)
+    model_folder, trust = _write(settings, base, model, trained, average, held_out, done, report)
+    return Built(model_folder, done, sum(p.numel() for p in trained.parameters()), total, trust)
 
 
 def _run(
@@ -138,10 +140,9 @@ def _write(
     held_out: Sequence[PairSet],
     done: int,
     report: Report,
-) -> Built:
-    """The pipeline with averaged, fused weights, its card and the base's licence files."""
+) -> tuple[Path, list[list[float]]]:
+    """The pipeline with averaged, fused weights, its card and the base's licence files; returns its folder and trust."""
     count = sum(p.numel() for p in trained.parameters())
-    total = sum(p.numel() for p in base.unet.parameters()) + sum(p.numel() for p in base.vae.parameters())
     report("writing the painter", 0.0)
     with torch.no_grad():
         for parameter, value in zip(trained.parameters(), average.parameters(), strict=True):
@@ -161,7 +162,7 @@ def _write(
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)
     report("writing the painter", 1.0)
-    return Built(final, done, count, total, trust)
+    return final, trust
 
 
 def _pipeline(model: Adapted) -> GaussPainterPipeline:

@@ -128,6 +128,7 @@ def _autoencoder(base: Base) -> BackboneAutoencoder:
     factor = side // cells
     made = BackboneAutoencoder(type(base.vae).__name__, arguments_of(base.vae), factor, latents + factor**2)
     made.inner = base.vae
+    made.inner.enable_gradient_checkpointing()  # decoding in float32 with gradients would take most of a card's memory
     return made.requires_grad_(False).eval()
 
 

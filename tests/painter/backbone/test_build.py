@@ -213,3 +213,13 @@ def test_training_learns_the_pairs(settings: BuildSettings) -> None:
     made = pipeline(pruned[:, :3], pruned[:, 3:4], 1 / pruned[:, 4:].clamp_min(0.01) - 1, 0.1)
     before, after = ((image - truth[:, 3:4]).square().mean() for image in (pruned[:, 3:4], made.alpha))
     assert after < 0.6 * before, (before, after)
+
+
+@pytest.mark.parametrize("kind", ["tiny", "kl"])
+def test_the_autoencoder_keeps_its_precision_while_the_denoiser_trains_in_half(tmp_path: Path, kind: str) -> None:
+    vae = Adapted(read_base(write_base(tmp_path, kind)), 2).vae
+    image = torch.rand(1, 4, 32, 48)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = vae.decode(vae.encode(image))
+    assert torch.equal(half, vae.decode(vae.encode(image)))
+    assert torch.allclose(half[:, 3:], image[:, 3:], atol=1e-6)  # coverage loses nothing
