@@ -29,7 +29,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +39,8 @@ from exgs_blender.splats import Gaussians
 
 Step = Callable[[argparse.Namespace], dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[1]
+HELD_OUT = ("guitar", "made-05", "biker", "snowmiku")
+"""What train_painter.py validates on, and what it holds back altogether."""
 RESERVED = 60.0
 """Seconds that the last validation, the timing and writing may take after training."""
 
@@ -155,14 +157,15 @@ def least_ms(work: Callable[[], object]) -> float:
 
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
-    """Train on the pairs for the time that is left, and bring home what there is; goes on from WORK/painter, or from --start."""
+    """Train on the pairs for the time that is left, and bring home what there is; goes on from WORK/full, or from --start."""
     from exgs_blender.painter.checkpoint import STATE
     from exgs_blender.painter.pieces import state_from_pieces, write_pieces
     from exgs_blender.painter.train import TrainSettings, train
 
     folders = tuple(sorted(path.parent for path in options.pairs.glob("*/pairs.json")))
     held = tuple(folder for folder in folders if folder.name.startswith(tuple(options.held_out)))
-    run = options.work / "painter"
+    preset: Literal["tiny", "full"] = "tiny" if options.dry_run else "full"
+    run = options.work / preset
     if options.start_from and not (run / STATE).is_file():
         state_from_pieces(options.start_from, run)
     before = steps_done(run)
@@ -171,7 +174,7 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
         pairs=tuple(folder for folder in folders if folder not in held),
         validation=held,
         out=run,
-        preset="tiny" if options.dry_run else "full",
+        preset=preset,
         steps=options.steps,
         batch=2 if options.dry_run else 32,
         crop=32 if options.dry_run else 256,
@@ -232,7 +235,9 @@ def main() -> int:
     parser.add_argument("--pairs", type=Path)
     parser.add_argument("--start", type=Path, dest="start_from", help="pieces that an earlier machine brought home")
     parser.add_argument("--unpack", type=Path, metavar="RUN", help="only make a state there of the pieces in --output")
-    parser.add_argument("--held-out", nargs="*", default=["biker", "snowmiku"], help="scenes (folder prefixes) never trained on")
+    parser.add_argument(
+        "--held-out", nargs="*", default=HELD_OUT, help="scenes (folder prefixes) never trained on; the curves look at them"
+    )
     parser.add_argument("--seconds", type=float, default=540.0)
     parser.add_argument("--steps", type=int, default=60_000)
     parser.add_argument("--dry-run", action="store_true")
