@@ -66,17 +66,17 @@ def guidance(alpha: Tensor, nearness: Tensor, keep_ratio: Tensor, factor: int) -
     return torch.cat([mean, peak, near, level.to(mean.dtype)], dim=1)
 
 
-def gate(alpha: Tensor, keep_ratio: Tensor, factor: int) -> Tensor:
-    """How much of the predicted change reaches each pixel: [B, 1, H, W] in 0..1.
-
-    The product of a support (1 within SUPPORT_RADIUS pixels of any coverage, falling linearly to 0 over one cell) and
-    of :func:`repair_level`.
-    """
+def support_of(alpha: Tensor, factor: int) -> Tensor:
+    """Where frames may change: [B, 1, H, W] in 0..1, 1 within SUPPORT_RADIUS pixels of any coverage, falling to 0 over one cell."""
     covered = (F.max_pool2d(alpha, factor) > COVERED).to(alpha.dtype)
     cells = -(-SUPPORT_RADIUS // factor)
     support = F.max_pool2d(covered, 2 * cells + 1, stride=1, padding=cells)
-    smooth = F.interpolate(support, scale_factor=float(factor), mode="bilinear", align_corners=False)
-    return smooth * repair_level(keep_ratio).view(-1, 1, 1, 1).to(alpha.dtype)
+    return F.interpolate(support, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def gate(alpha: Tensor, keep_ratio: Tensor, factor: int) -> Tensor:
+    """How much of the predicted change reaches each pixel: [B, 1, H, W] in 0..1, :func:`support_of` times :func:`repair_level`."""
+    return support_of(alpha, factor) * repair_level(keep_ratio).view(-1, 1, 1, 1).to(alpha.dtype)
 
 
 def repair_level(keep_ratio: Tensor) -> Tensor:

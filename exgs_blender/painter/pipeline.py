@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..errors import ExgsError
 from .autoencoder import PainterAutoencoder
 from .denoiser import LocalUNet2DModel
-from .masks import gate, guidance, nearness_from_depth
+from .masks import guidance, nearness_from_depth, repair_level, support_of
 
 TIMESTEP = 199
 """The one step of deployment, with zero noise (as Difix3D+ and SD-Turbo derivatives do)."""
@@ -128,24 +128,26 @@ class GaussPainterPipeline(DiffusionPipeline):
         device = self.vae.device
         frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
         nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
-        factor = trust_at(self.config.trust, keep).to(device) * (strength > 0)
-        weight, change = self._change(frame, nearness, keep.to(device, torch.float32), factor, tile)
+        factor = trust_at(self.config.trust, keep) * repair_level(keep)
+        change, weight = torch.zeros_like(frame), torch.zeros_like(frame[:, 3:])
+        if strength > 0 and bool(factor.any()):
+            change, support = self._change(frame, nearness, keep.to(device, torch.float32), tile)
+            weight = support * factor.to(device).view(-1, 1, 1, 1)
         out = clamp_premultiplied(frame + strength * weight * change, frame)
         if not return_dict:
             return out[:, :3], out[:, 3:], weight
         return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
 
-    def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, factor: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
-        """The weight [B, 1, H, W] and the change [B, 4, H, W], which is left zero where no pixel around has any weight."""
+    def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
+        """The change [B, 4, H, W] and the support [B, 1, H, W] of a frame of any size; only what the support needs is computed."""
         height, width = frame.shape[-2:]
         block = self.vae.factor * self.unet.stride
         padded = pad_to_multiple(torch.cat([frame, nearness], dim=1), block)
-        weight = gate(padded[:, 3:4], keep, self.vae.factor) * factor.view(-1, 1, 1, 1)
-        change = torch.zeros_like(padded[:, :4])
+        support, change = support_of(padded[:, 3:4], self.vae.factor), torch.zeros_like(padded[:, :4])
         halo = TILE_HALO if tile else self._reach()
         step = block * max((tile or max(padded.shape[-2:])) // block, 1)
-        for rows, outer_rows in spans(*used(weight, 2, block), padded.shape[-2], step, halo):
-            for columns, outer_columns in spans(*used(weight, 3, block), padded.shape[-1], step, halo):
+        for rows, outer_rows in spans(*used(support, 2, block), padded.shape[-2], step, halo):
+            for columns, outer_columns in spans(*used(support, 3, block), padded.shape[-1], step, halo):
                 part = padded[..., slice(*outer_rows), slice(*outer_columns)]
                 inner = (
                     ...,
@@ -154,7 +156,7 @@ class GaussPainterPipeline(DiffusionPipeline):
                 )
                 made, _ = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
                 change[..., slice(*rows), slice(*columns)] = made[inner]
-        return weight[..., :height, :width], change[..., :height, :width]
+        return change[..., :height, :width], support[..., :height, :width]
 
     def _reach(self) -> int:
         """Pixels beyond which nothing influences a restored one, a multiple of what sides must be; all of them where unknown."""
@@ -166,7 +168,7 @@ class GaussPainterPipeline(DiffusionPipeline):
 
 
 def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
-    """Change [B, 4, H, W] and gate [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
+    """Change [B, 4, H, W] and support [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
     frame, alpha, near = padded[:, :4], padded[:, 3:4], padded[:, 4:]
     masks = guidance(alpha, near, keep, vae.factor)
     latents = vae.encode(frame.to(vae.dtype))
@@ -175,7 +177,7 @@ def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Te
     change = vae.decoded_change(restored, unchanged).float()
     # Equal latents decode alike up to rounding, which may depend on the place in the batch; no change must be none at all.
     same = (restored == unchanged).flatten(1).all(dim=1).view(-1, 1, 1, 1)
-    return change.masked_fill(same, 0.0), gate(alpha, keep, vae.factor)
+    return change.masked_fill(same, 0.0), support_of(alpha, vae.factor)
 
 
 def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:
@@ -197,9 +199,9 @@ def pad_to_multiple(image: Tensor, block: int) -> Tensor:
     return F.pad(image, (0, -width % block, 0, -height % block), mode="replicate")
 
 
-def used(weight: Tensor, axis: int, block: int) -> tuple[int, int]:
-    """First and last + 1 row (axis 2) or column (3) of [B, 1, H, W] with any weight, on the block grid; (0, 0) where there is none."""
-    found = weight.amax(dim=(0, 1, 5 - axis)).nonzero()
+def used(support: Tensor, axis: int, block: int) -> tuple[int, int]:
+    """First and last + 1 row (axis 2) or column (3) of [B, 1, H, W] with any support, on the block grid; (0, 0) where there is none."""
+    found = support.amax(dim=(0, 1, 5 - axis)).nonzero()
     if not len(found):
         return 0, 0
     return int(found[0]) // block * block, (int(found[-1]) // block + 1) * block

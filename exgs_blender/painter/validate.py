@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .masks import GUIDANCE
+from .masks import GUIDANCE, repair_level
 from .pairs import U8, PairSet
 from .pipeline import GaussPainterPipeline, clamp_premultiplied, pad_to_multiple, predict_change
 
@@ -48,7 +48,8 @@ def changes(
                     keep = torch.tensor([pairs.kept[ratio]], device=vae.device)
                     change, weight = predict_change(vae, unet, pipeline.scheduler, padded, keep, int(pipeline.config.timestep))
                     height, width = source.shape[-2:]
-                    yield pairs.name, ratio, source[:, :4], truth[:, :4], (weight * change)[..., :height, :width]
+                    gated = repair_level(keep).view(-1, 1, 1, 1) * weight * change
+                    yield pairs.name, ratio, source[:, :4], truth[:, :4], gated[..., :height, :width]
 
 
 def validate(pipeline: GaussPainterPipeline, sets: Sequence[PairSet]) -> dict[str, float]:
