@@ -148,9 +148,9 @@ def _finish(uid: int, target: Path, show: bool, result: dict[str, Any]) -> str:
 
 def _show_result(context: bpy.types.Context, original: bpy.types.Object, target: Path) -> bpy.types.Object:
     """Import the compressed file where the original is, and hide the original; returns the new object."""
-    gaussians, keep_ratio = read_capture(target)
+    gaussians, keep_ratio, guidance = read_capture(target)
     # What was compressed may have been compressed before.
-    result = place(context, target, gaussians, keep_ratio * original.exgs.keep_ratio, original.matrix_world)
+    result = place(context, target, gaussians, original.matrix_world, keep_ratio * original.exgs.keep_ratio, guidance)
     result.name = f"{original.name} ExGS"
     stand_in_for(result, original)
     make_twins(original, result)

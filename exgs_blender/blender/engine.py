@@ -74,10 +74,10 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
         self.update_stats("", "ExGS: collecting splats")
         scene, leader = depsgraph.scene, leading_scene(depsgraph.scene)
         view = self._view(depsgraph, leader, window)
-        objects, keep_ratio = SESSION.visible_splats(depsgraph)
+        objects, keep_ratio, guidance = SESSION.visible_splats(depsgraph)
         if objects:
             self.update_stats("", f"ExGS: rendering {sum(len(placed.gaussians) for _, placed in objects):,} splats")
-            frame = SESSION.render(objects, view, leader.exgs.render_settings(keep_ratio), chosen_python(), self.test_break)
+            frame = SESSION.render(objects, view, leader.exgs.render_settings(keep_ratio, guidance), chosen_python(), self.test_break)
             self.update_stats("", f"ExGS: {frame.backend}")
             planes = {"Combined": frame.combined, "Depth": frame.depth, "Mask": frame.mask, "Unrestored": frame.unrestored}
         else:

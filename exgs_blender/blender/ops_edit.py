@@ -11,6 +11,7 @@ from mathutils import Matrix
 
 from ..errors import ExgsError
 from ..splats.transforms import transformed
+from ..ugc.guidance import together
 from .splat_object import gaussians_from_attributes, is_splat_object, read_attributes, write_attributes
 
 
@@ -75,14 +76,14 @@ def join(context: bpy.types.Context, active: bpy.types.Object, objects: list[bpy
     """
     if len({obj.type for obj in objects}) > 1:
         raise ExgsError("point clouds and meshes do not join; convert the meshes with Object > Convert > Point Cloud")
-    kept = _kept(objects)
+    kept, guidance = _kept(objects), together(obj.exgs.guidance for obj in objects)
     for obj in objects:
         if obj != active:
             bake(obj, active.matrix_world.copy())
     context.view_layer.update()
     if "FINISHED" not in bpy.ops.object.join():
         raise ExgsError("Blender did not join the objects")
-    active.exgs.keep_ratio = kept
+    active.exgs.keep_ratio, active.exgs.guidance = kept, guidance
 
 
 def _kept(objects: list[bpy.types.Object]) -> float:

@@ -114,11 +114,11 @@ def import_file(context: bpy.types.Context, path: Path, matrix: Matrix, *, opaqu
         ExgsError: the file cannot be read, or nothing in it is opaque; one line.
     """
     try:
-        gaussians, keep_ratio = read_capture(path)
+        gaussians, keep_ratio, guidance = read_capture(path)
     except MissingDependencyError:
         task = _convert_then_import(path, matrix, opaque_only)
     else:
-        return place(context, path, _chosen(path, gaussians, opaque_only), keep_ratio, matrix)
+        return place(context, path, _chosen(path, gaussians, opaque_only), matrix, keep_ratio, guidance)
     if bpy.app.background:
         RUNNER.wait(task)
         if task.state != "done":
@@ -135,24 +135,26 @@ def _chosen(path: Path, gaussians: Gaussians, opaque_only: bool) -> Gaussians:
     return kept
 
 
-def read_capture(path: Path) -> tuple[Gaussians, float]:
-    """A file's Gaussians, and the share that they are of the original capture (1 where the file does not say)."""
+def read_capture(path: Path) -> tuple[Gaussians, float, str]:
+    """A file's Gaussians, the share that they are of the original capture (1 where the file does not say), and guidance."""
     if formats.format_of(path).name != "exgs":
-        return formats.read(path), 1.0
+        return formats.read(path), 1.0, ""
     from ..formats.exgs import read_asset
 
     asset = read_asset(path)
-    return asset.gaussians, asset.keep_ratio
+    return asset.gaussians, asset.keep_ratio, asset.guidance
 
 
-def place(context: bpy.types.Context, path: Path, gaussians: Gaussians, keep_ratio: float, matrix: Matrix) -> bpy.types.Object:
-    """Make the selected, active object of a cloud that was read from ``path``."""
+def place(
+    context: bpy.types.Context, path: Path, gaussians: Gaussians, matrix: Matrix, keep_ratio: float = 1.0, guidance: str = ""
+) -> bpy.types.Object:
+    """Make the selected, active object of a cloud that was read from ``path``; the rest as :func:`read_capture` returns it."""
     if len(gaussians) == 0:
         raise ExgsError(f"{path}: holds no Gaussians")
     obj = create_splat_object(context, _title(path), gaussians)
     obj.matrix_world = matrix
     obj.exgs.source_path = str(path)
-    obj.exgs.keep_ratio = keep_ratio
+    obj.exgs.keep_ratio, obj.exgs.guidance = keep_ratio, guidance
     for other in context.selected_objects:
         other.select_set(False)
     if obj.name in context.view_layer.objects:
@@ -175,7 +177,7 @@ def _convert_then_import(path: Path, matrix: Matrix, opaque_only: bool) -> Task:
 
     def on_done(_: dict[str, object]) -> str:
         gaussians = _chosen(path, formats.read(target), opaque_only)
-        place(bpy.context, path, gaussians, 1.0, matrix)
+        place(bpy.context, path, gaussians, matrix)
         return f"{len(gaussians):,} splats"
 
     return RUNNER.start(

@@ -83,13 +83,14 @@ class SceneProperties(bpy.types.PropertyGroup):
     )
     viewport: PointerProperty(type=ViewportProperties, description="How splats are drawn in the 3D view")
 
-    def render_settings(self, keep_ratio: float) -> RenderSettings:
+    def render_settings(self, keep_ratio: float, guidance: str = "") -> RenderSettings:
         """What the worker needs to know for a frame."""
         return RenderSettings(
             rasterize_mode=self.rasterize_mode,
             restore=self.restore and self.restore_strength > 0,
             restore_strength=self.restore_strength,
             keep_ratio=keep_ratio,
+            guidance=guidance,
         )
 
 
@@ -103,6 +104,11 @@ class ObjectProperties(bpy.types.PropertyGroup):
         max=1.0,
         subtype="FACTOR",
         description="Share of the original capture's splats that this one still has. The restoration repairs more where it is low",
+    )
+    guidance: StringProperty(
+        name="Guidance",
+        options={"HIDDEN"},
+        description="How much of which repair this capture needs, as its compression measured it. The restoration follows it",
     )
     source_path: StringProperty(name="File", subtype="FILE_PATH", description="The splat file that this object was imported from")
     headline: StringProperty(

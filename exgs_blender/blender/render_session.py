@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cameras import Cameras
 from ..splats import Gaussians, SplatObject
+from ..ugc.guidance import together
 from ..worker.client import RenderServer, ServerFrame
 from ..worker.protocol import RenderSettings
 from .content import CONTENT
@@ -32,8 +33,9 @@ class RenderSession:
         self.failures: deque[str] = deque(maxlen=20)
         """One line per frame that failed, oldest first: an animation render goes on after one."""
 
-    def visible_splats(self, depsgraph: bpy.types.Depsgraph) -> tuple[list[Placed], float]:
-        """Every visible splat object and instance of an evaluated scene, and the share of splats that compression kept.
+    def visible_splats(self, depsgraph: bpy.types.Depsgraph) -> tuple[list[Placed], float, str]:
+        """Every visible splat object and instance of an evaluated scene, the share of splats that compression kept,
+        and what it noted for the painter.
 
         Each comes with a key of its content; a cloud is decoded only when its content is new.
         """
@@ -41,6 +43,7 @@ class RenderSession:
         keys: dict[int, str] = {}
         placed: list[Placed] = []
         kept = originally = 0.0
+        guidance: list[str] = []
         for instance in shown_splats(depsgraph):
             obj = instance.object
             pointer = obj.data.as_pointer()
@@ -55,8 +58,9 @@ class RenderSession:
                 placed.append((keys[pointer], SplatObject(cloud, np.array(instance.matrix_world, np.float64))))
             kept += len(cloud)
             originally += len(cloud) / max(obj.exgs.keep_ratio, 1e-6)
+            guidance.append(obj.exgs.guidance)
         self._clouds = known
-        return placed, kept / originally if originally else 1.0
+        return placed, kept / originally if originally else 1.0, together(guidance)
 
     def render(
         self, objects: Sequence[Placed], view: Cameras, settings: RenderSettings, python: Path, should_stop: Callable[[], bool]

@@ -14,7 +14,7 @@ from ..render.rasterize import rasterize_all
 from ..sequence.finish import rgb8, rgb_over
 from ..sequence.restorer import Restorer
 from ..splats import Gaussians
-from ..worker.jobs import read_with_keep_ratio
+from ..worker.jobs import read_with_guidance
 from .contact_sheet import Image8, write_contact_sheet
 
 ROWS = 3
@@ -25,14 +25,14 @@ def make_sheet(
     path: Path, capture: Gaussians, asset: Path, shot: Cameras, composites: list[Path], ratio: float, report: Report
 ) -> dict[str, float]:
     """Write the sheet; returns the mean PSNR (dB, over black) of the compressed and the restored frames in it."""
-    pruned, keep_ratio = read_with_keep_ratio(str(asset))
+    pruned, keep_ratio, guidance = read_with_guidance(str(asset))
     picked = np.unique(np.linspace(0, len(shot) - 1, ROWS + 2).round().astype(int)[1:-1])
     views = shot.select(picked)
     restorer = Restorer()
     rows, before, after = [], [], []
     report("contact sheet", 0.0)
     for done, (index, whole, small) in enumerate(zip(picked, rasterize_all(capture, views), rasterize_all(pruned, views), strict=True), 1):
-        restored = restorer(small, keep_ratio)
+        restored = restorer(small, keep_ratio, guidance=guidance)
         truth, raw, repaired = rgb_over(whole), rgb_over(small), rgb_over(restored)
         before.append(psnr(truth, raw))
         after.append(psnr(truth, repaired))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prunes scenes for training pairs as the product's compressor does, but to a keep ratio instead of a file size."""
+"""Prunes scenes for training pairs as compressors do, but to a keep ratio instead of a file size."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..cameras import Cameras
 from ..progress import Report
@@ -12,11 +12,13 @@ from ..splats.ellipsoids import ellipsoids_of, gaussians_from
 from ..ugc.dequantise import dequantise
 from ..ugc.quantise import Steps, quantise
 from ..ugc.refit import RefitSettings, refit
-from ..ugc.settings import Method, steps_for
+from ..ugc.settings import steps_for
 from ..ugc.thinning import Merging, Sampling, Thinning
 
 if TYPE_CHECKING:
     from ..render.scored_views import ScoredViews
+
+Cut = Literal["merge", "exgs", "decimate"]
 
 BYTES_PER_GAUSSIAN = 10.0
 """About what the coder takes; tells the ratio that a keep ratio belongs to."""
@@ -33,10 +35,11 @@ class Compressor:
     """A ``pairs.Degrade``: scores once per scene, then prunes and rounds to any keep ratio.
 
     Args:
-        method: "merge" (the product's default) or "exgs" (the paper's sampling and amplification).
+        method: "merge" (the product's default: merged, then re-fitted to the views), "exgs" (the paper's sampling and
+            amplification) or "decimate" (merged only, as tools do that never look at a view).
     """
 
-    def __init__(self, method: Method = "merge") -> None:
+    def __init__(self, method: Cut = "merge") -> None:
         self.method = method
         self._scene: Gaussians | None = None
         self._scored: ScoredViews | None = None
@@ -47,9 +50,9 @@ class Compressor:
 
         if self._scene is not scene or self._scored is None or self._thinning is None:
             self._scene, self._scored = scene, score_views(scene, [(views, 1.0)], report=report)
-            merging = self.method == "merge"
             statistics = self._scored.statistics
-            self._thinning = Merging(scene, statistics) if merging else Sampling(scene, statistics, self._scored.error)
+            sampling = self.method == "exgs"
+            self._thinning = Sampling(scene, statistics, self._scored.error) if sampling else Merging(scene, statistics)
         cloud = self._thinning.reduced_to(max(int(keep_ratio * len(scene)), 1), report).gaussians
         if self.method == "merge":
             cloud = gaussians_from(refit(ellipsoids_of(cloud), self._scored, RefitSettings(ROUNDS), report))

@@ -54,7 +54,7 @@ def export(settings: TrainSettings, folder: Path, card: Card) -> list[Trust]:
     average.eval()
     pipeline = pipeline_of(average)
     trust = choose_trust(pipeline, [open_pairs(pairs) for pairs in settings.validation])
-    pipeline.register_to_config(trust=[[row.keep, row.factor] for row in trust])
+    pipeline.register_to_config(trust=[[row.keep, row.factor] for row in trust], repairs_refitted=settings.refitted)
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder)
     for path in folder.rglob("*.safetensors"):

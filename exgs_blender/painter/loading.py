@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .pipeline import GaussPainterPipeline
 
 PIPELINE_CLASS = "GaussPainterPipeline"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 KIND = "kind"
 """Field of model_index.json that says what the parts are; absent in checkpoints that are older than it."""
 KINDS = ("scratch", "backbone")
@@ -44,7 +45,15 @@ def load_pipeline(folder: Path) -> GaussPainterPipeline:
             vae = load_part(autoencoder, folder / "vae")
             unet = load_part(denoiser, folder / "unet")
             scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-            made = GaussPainterPipeline(vae, unet, scheduler, timestep=int(config["timestep"]), trust=config["trust"], kind=kind)
+            made = GaussPainterPipeline(
+                vae,
+                unet,
+                scheduler,
+                timestep=int(config["timestep"]),
+                trust=config["trust"],
+                repairs_refitted=bool(config.get("repairs_refitted", True)),
+                kind=kind,
+            )
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FileError(folder, f"the GaussPainter checkpoint cannot be loaded ({reason})", HINT) from error
@@ -108,6 +117,6 @@ def check_folder(folder: Path) -> None:
     if config.get(KIND, KINDS[0]) not in KINDS:
         raise FileError(index, f"field '{KIND}' is {config[KIND]!r}, expected {' or '.join(KINDS)}", HINT)
     for part in ("vae", "unet"):
-        for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+        for name in ("config.json", WEIGHTS):
             if not (folder / part / name).is_file():
                 raise FileError(folder / part / name, "file of the GaussPainter checkpoint is missing", HINT)

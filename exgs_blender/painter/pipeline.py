@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..errors import ExgsError
 from .autoencoder import PainterAutoencoder
+from .basis import COUNT, mixed
 from .denoiser import LocalUNet2DModel
 from .masks import guidance, nearness_from_depth, repair_level, support_of
 
@@ -24,6 +25,9 @@ TIMESTEP = 199
 """The one step of deployment, with zero noise (as Difix3D+ and SD-Turbo derivatives do)."""
 TILE_HALO = 192
 """Pixels around a tile that are restored with it and thrown away; what lies farther has no visible influence."""
+
+MARGIN = 32
+"""Pixels around the support where the change is computed as well: ``basis`` blurs it."""
 
 
 @dataclass
@@ -74,6 +78,8 @@ class GaussPainterPipeline(DiffusionPipeline):
         timestep: the step of deployment.
         trust: (keep ratio, factor on the predicted change) pairs, keep ratios ascending; linear in the logarithm between them,
             constant beyond them. Chosen on validation scenes; a factor of 1 takes the prediction as it is.
+        repairs_refitted: whether it has learned to repair clouds that were fitted to the views after pruning; where not,
+            ``restore.Painter`` leaves their frames alone, unless the file brings a mix of its own.
         kind: "scratch", or "backbone" for parts of ``painter.backbone``; tells loading which classes to build.
     """
 
@@ -88,11 +94,13 @@ class GaussPainterPipeline(DiffusionPipeline):
         scheduler: DDIMScheduler,
         timestep: int = TIMESTEP,
         trust: Sequence[Sequence[float]] = ((1.0, 1.0),),
+        repairs_refitted: bool = True,
         kind: str = "scratch",
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
-        self.register_to_config(timestep=timestep, trust=[[float(keep), float(factor)] for keep, factor in trust], kind=kind)
+        table = [[float(keep), float(factor)] for keep, factor in trust]
+        self.register_to_config(timestep=timestep, trust=table, repairs_refitted=bool(repairs_refitted), kind=kind)
 
     @torch.inference_mode()
     def __call__(
@@ -103,6 +111,7 @@ class GaussPainterPipeline(DiffusionPipeline):
         keep_ratio: float | Tensor,
         *,
         strength: float = 1.0,
+        mix: Sequence[float] | None = None,
         tile: int | None = None,
         return_dict: bool = True,
     ) -> RestoredFrame | tuple[Tensor, Tensor, Tensor]:
@@ -114,6 +123,7 @@ class GaussPainterPipeline(DiffusionPipeline):
             depth: [B, 1, H, W] expected depth, any unit, 0 where nothing is hit.
             keep_ratio: share of the Gaussians that were kept, in (0, 1]; a number, or [B].
             strength: 0 returns the input, 1 the full restoration.
+            mix: coefficients of ``basis.maps`` fitted to the scene, in the place of the trust; None for the denoiser's word alone.
             tile: side in pixels of the tiles to work in when memory is short; None does the whole frame at once.
             return_dict: False returns the tuple (rgb, alpha, gate).
 
@@ -125,18 +135,29 @@ class GaussPainterPipeline(DiffusionPipeline):
             ExgsError: a shape, the keep ratio, the strength or the tile does not fit.
         """
         keep = check_inputs(rgb, alpha, depth, keep_ratio, strength, tile)
-        device = self.vae.device
-        frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
-        nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
-        factor = trust_at(self.config.trust, keep) * repair_level(keep)
-        change, weight = torch.zeros_like(frame), torch.zeros_like(frame[:, 3:])
-        if strength > 0 and bool(factor.any()):
-            change, support = self._change(frame, nearness, keep.to(device, torch.float32), tile)
-            weight = support * factor.to(device).view(-1, 1, 1, 1)
-        out = clamp_premultiplied(frame + strength * weight * change, frame)
+        if mix is not None and len(mix) != COUNT:
+            raise ExgsError(f"painter: 'mix' has {len(mix)} coefficients, expected {COUNT}")
+        known = torch.ones_like(keep) if mix is not None else repair_level(keep) * trust_at(self.config.trust, keep)
+        if strength == 0 or not bool(known.any()):  # nothing to compute for what nobody uses
+            out = torch.cat([rgb, alpha], dim=1).to(self.vae.device, torch.float32)
+            weight = torch.zeros_like(out[:, 3:])
+        else:
+            frame, nearness, change, support = self.looked_at(rgb, alpha, depth, keep, tile)
+            change = change if mix is None else mixed(frame, nearness, change, mix)
+            weight = support * known.to(support).view(-1, 1, 1, 1)
+            out = clamp_premultiplied(frame + strength * weight * change, frame)
         if not return_dict:
             return out[:, :3], out[:, 3:], weight
         return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
+
+    @torch.inference_mode()
+    def looked_at(self, rgb: Tensor, alpha: Tensor, depth: Tensor, keep: Tensor, tile: int | None = None) -> tuple[Tensor, ...]:
+        """Frame [B, 4, H, W], nearness [B, 1, H, W], the denoiser's whole change [B, 4, H, W], and where changes are allowed
+        [B, 1, H, W] (0..1), float32 on the pipeline's device; arguments as the call's, keep ratios [B]."""
+        device = self.vae.device
+        frame = torch.cat([rgb, alpha], dim=1).to(device, torch.float32)
+        nearness = nearness_from_depth(depth.to(device, torch.float32), frame[:, 3:])
+        return frame, nearness, *self._change(frame, nearness, keep.to(device, torch.float32), tile)
 
     def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
         """The change [B, 4, H, W] and the support [B, 1, H, W] of a frame of any size; only what the support needs is computed."""
@@ -200,11 +221,12 @@ def pad_to_multiple(image: Tensor, block: int) -> Tensor:
 
 
 def used(support: Tensor, axis: int, block: int) -> tuple[int, int]:
-    """First and last + 1 row (axis 2) or column (3) of [B, 1, H, W] with any support, on the block grid; (0, 0) where there is none."""
+    """First and last + 1 row (axis 2) or column (3) within MARGIN of any support [B, 1, H, W], on the block grid; (0, 0) for none."""
     found = support.amax(dim=(0, 1, 5 - axis)).nonzero()
     if not len(found):
         return 0, 0
-    return int(found[0]) // block * block, (int(found[-1]) // block + 1) * block
+    first, last = max(int(found[0]) - MARGIN, 0), min(int(found[-1]) + MARGIN, support.shape[axis] - 1)
+    return first // block * block, (last // block + 1) * block
 
 
 def spans(first: int, stop: int, length: int, step: int, halo: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:

@@ -62,6 +62,7 @@ class TrainSettings:
         average: factor of the exponential moving average of the weights.
         time_limit: stop after so many seconds with a checkpoint, to go on later; 0 for no limit.
         workers: threads that draw batches ahead.
+        refitted: the pairs' clouds were fitted to the views after pruning; goes into the checkpoint as ``repairs_refitted``.
     """
 
     pairs: tuple[Path, ...]
@@ -81,6 +82,7 @@ class TrainSettings:
     validate_every: int = 1000
     time_limit: float = 0.0
     workers: int = 0
+    refitted: bool = False
     weights: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ class SequenceSettings:
 
     Attributes:
         format: "png" (8-bit sRGB, straight alpha) or "exr" (multilayer, scene-linear, depth).
-        restore: run GaussPainter; ``strength`` 0..1 and ``keep_ratio`` 0..1 steer it.
+        restore: run GaussPainter; ``strength`` 0..1, ``keep_ratio`` 0..1 and ``guidance`` (see ``ugc.guidance``) steer it.
         rasterize_mode: "classic" or "antialiased".
         backend: "auto", "gsplat", "cpu", "reference".
         overwrite: render frames that exist anew.
@@ -44,6 +44,7 @@ class SequenceSettings:
     backend: BackendChoice = "auto"
     overwrite: bool = False
     checkpoint: str = ""
+    guidance: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ def _frames(
         strict=True,
     ):
         rasterized = time.perf_counter()
-        restored = restorer(frame, settings.keep_ratio, settings.strength, settings.checkpoint) if settings.restore else frame
+        restored = frame
+        if settings.restore:
+            restored = restorer(frame, settings.keep_ratio, settings.strength, settings.checkpoint, settings.guidance)
         painted = time.perf_counter()
         seconds["rasterize"] += rasterized - start
         seconds["restore"] += painted - rasterized

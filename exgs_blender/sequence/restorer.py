@@ -19,11 +19,11 @@ class Restorer:
         self._painter: Painter | None = None
         self._checkpoint = ""
 
-    def __call__(self, frame: Frame, keep_ratio: float, strength: float = 1.0, checkpoint: str = "") -> Frame:
-        """The restored frame; ``checkpoint`` is a folder, or empty for the one in the package."""
+    def __call__(self, frame: Frame, keep_ratio: float, strength: float = 1.0, checkpoint: str = "", guidance: str = "") -> Frame:
+        """The restored frame; ``checkpoint`` is a folder, or empty for the one in the package; ``guidance`` see there."""
         if self._painter is None or checkpoint != self._checkpoint:
             from ..painter.restore import Painter
 
             self._painter = Painter.load(Path(checkpoint) if checkpoint else None)
             self._checkpoint = checkpoint
-        return self._painter.restore(frame, keep_ratio, strength)
+        return self._painter.restore(frame, keep_ratio, strength, guidance)

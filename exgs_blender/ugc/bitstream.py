@@ -43,7 +43,7 @@ from .layer_coding import (
 from .layer_decoding import LayerDecoder
 from .quantise import Quantised, Steps
 
-__all__ = ["HINT", "MAGIC", "decode_cloud", "decode_gaussians", "encode_cloud", "section_sizes"]
+__all__ = ["HINT", "MAGIC", "decode_cloud", "decode_gaussians", "encode_cloud", "section_sizes", "with_notes"]
 
 GAUSSIANS_PER_BYTE = 8
 """A file holds at most this many Gaussians per byte of itself (short files are padded): bounds what a hostile count can allocate."""
@@ -63,7 +63,7 @@ def encode_cloud(quantised: Quantised, metadata: dict[str, Any]) -> tuple[bytes,
     models, bits = fit_models(columns, plain, whole)
     sections = {
         "head": _Head.of(quantised).write(),
-        "notes": zlib.compress(json.dumps(metadata, allow_nan=False, separators=(",", ":")).encode(), 9),
+        "notes": _packed(metadata),
         "tables": lzma.compress(quantised.basis.tobytes() + pack_models(models), format=lzma.FORMAT_RAW, filters=_FILTERS),
     }
     for number, (layer, around) in enumerate(zip(layers, whole, strict=True)):
@@ -73,6 +73,17 @@ def encode_cloud(quantised: Quantised, metadata: dict[str, Any]) -> tuple[bytes,
         sections["padding"] = bytes(missing)
     data = write_container(sections)
     return data, _sizes(len(data), sections, quantised, columns, bits)
+
+
+def with_notes(data: bytes, added: dict[str, Any]) -> bytes:
+    """A file of ours with more metadata (JSON values); everything else stays as it is."""
+    container = read_container(data, "<bytes>")
+    sections = {**container.sections, "notes": _packed(_notes(container.sections["notes"]) | added)}
+    return write_container(sections, container.version)
+
+
+def _packed(metadata: dict[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(metadata, allow_nan=False, separators=(",", ":")).encode(), 9)
 
 
 def _sizes(total: int, sections: dict[str, bytes], quantised: Quantised, columns: Columns, bits: Sequence[float]) -> dict[str, int]:

@@ -17,9 +17,10 @@ from ..progress import Report, silent
 from ..splats import BlendStatistics, Gaussians
 from ..splats.activation import logit_from_opacity
 from ..splats.ellipsoids import ellipsoids_of, gaussians_from
-from .bitstream import decode_gaussians, encode_cloud
+from .bitstream import decode_gaussians, encode_cloud, with_notes
 from .clock import Clock
 from .dequantise import dequantise
+from .guidance import NOTE, Guidance
 from .quantise import NEAR_LOSSLESS, Steps, quantise
 from .rate import Coded, coded_with, fill_budget, recoded, thinned_to
 from .refit import Fit, RefitSettings, refit
@@ -74,6 +75,13 @@ class CompressResult:
     sections: dict[str, int]
     seconds: dict[str, float]
 
+    def guided(self, guidance: Guidance) -> CompressResult:
+        """The same with what the painter is to know in the file."""
+        data = with_notes(self.data, {NOTE: guidance.note()})
+        grown = len(data) - len(self.data)
+        sections = self.sections | {"meta": self.sections["meta"] + grown}
+        return replace(self, data=data, sections=sections, ratio=self.ratio * len(self.data) / len(data))
+
 
 @dataclass(frozen=True, eq=False)
 class Asset:
@@ -90,6 +98,11 @@ class Asset:
         except (TypeError, ValueError):
             return 1.0
         return ratio if 0.0 < ratio <= 1.0 else 1.0
+
+    @property
+    def guidance(self) -> str:
+        """What the file tells the painter, see ``Guidance``."""
+        return Guidance.from_note(self.metadata.get(NOTE, {"refitted": self.metadata.get("method") == "merge"})).text()
 
 
 def compress(
@@ -171,7 +184,7 @@ def encode_all(gaussians: Gaussians, steps: Steps = NEAR_LOSSLESS, source_name: 
 
 def _at_ratio(source: Thinning, source_bytes: int, settings: CompressSettings, views: Views | None, clock: Clock, report: Report) -> Coded:
     """The stages from a number of Gaussians to bytes that fill the budget."""
-    budget = int(source_bytes / settings.ratio)
+    budget = int(source_bytes / settings.ratio) - settings.reserve
 
     def notes(kept: int) -> dict[str, Any]:
         return _metadata(source.total, kept, settings, settings.method, source.notes())

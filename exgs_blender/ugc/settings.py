@@ -36,6 +36,7 @@ class CompressSettings:
         source_name: what the file says that it was made from.
         views: what the file says of the views that were scored: "shot" where they were all of a camera path, so that none of them
             may judge the result; "file" or "generated" otherwise.
+        reserve: bytes of the budget to leave free for notes that are added afterwards.
 
     Raises:
         ExgsError: the ratio, the PSNR or the method cannot be.
@@ -49,6 +50,7 @@ class CompressSettings:
     rounds: int = 6
     source_name: str = ""
     views: str = ""
+    reserve: int = 0
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.ratio < 1e6:

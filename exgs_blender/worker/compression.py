@@ -5,24 +5,28 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_path
 from ..cameras import Cameras, concatenate, read_cameras
-from ..errors import ExgsError, FileError
+from ..errors import ExgsError, FileError, MissingDependencyError
 from ..formats import read
 from ..progress import Report, silent, under
 from ..splats import Gaussians
 
 if TYPE_CHECKING:
+    from ..painter.restore import Painter
     from ..render.scored_views import ScoredViews
+    from ..ugc.guidance import Guidance
     from ..ugc.pipeline import CompressResult, CompressSettings
 
 DEFAULT_RATIO = 100.0
 PRESETS = {"near-lossless": 0.0, "balanced": DEFAULT_RATIO, "extreme": 1000.0}
 """Name -> ratio; 0 keeps every Gaussian and rounds it finely."""
+NOTES_RESERVE = 320
+"""Bytes that a fitted restoration takes in a file, with some to spare."""
 
 
 def compress(
@@ -39,6 +43,7 @@ def compress(
     preset: str = "",
     everywhere: float = 0.0,
     judges: str = "",
+    restoration: bool = True,
     report: Report = silent,
 ) -> dict[str, Any]:
     """UGC: score over views, merge, re-fit, quantise, code. Returns sizes, ratio and seconds by stage.
@@ -58,6 +63,7 @@ def compress(
         preset: one of PRESETS.
         everywhere: share of the attention, 0..1, for views from all around beside those of the file.
         judges: camera file with the views that judge; cameras of the same names are left out of scoring.
+        restoration: fit GaussPainter's restoration to the scene and note it in the file, where torch is at hand.
 
     Raises:
         ExgsError: two targets at once, or one that cannot be.
@@ -79,8 +85,15 @@ def compress(
     scored = wanted.rendered(gaussians, under("score views", report))
     scored_done = clock()
     settings = goal.settings(gaussians, method, Path(source).name, given is not None, hold_out)
+    painter = _painter() if restoration and not settings.keep_all else None
+    settings = replace(settings, reserve=NOTES_RESERVE if painter is not None else 0)
     result: CompressResult = encode(gaussians, scored.statistics, settings, views=scored, report=report)
     seconds = {"read": read_done - start, "score": scored_done - read_done, **result.seconds}
+    if painter is not None:
+        fit_start = clock()
+        seen = concatenate([part.cameras for part in scored.sets])
+        result = result.guided(_fitted(painter, gaussians, result.gaussians, seen, method, report))
+        seconds["fit restoration"] = clock() - fit_start
     report_start = clock()
     quality = None
     if page:  # measured before anything is written, so that a cancelled job leaves nothing
@@ -105,6 +118,22 @@ def compress(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_bytes": _peak_bytes(),
     }
+
+
+def _painter() -> Painter | None:
+    """GaussPainter, where this Python has what it needs."""
+    from ..painter.restore import Painter
+
+    try:
+        return Painter.load()
+    except MissingDependencyError:
+        return None
+
+
+def _fitted(painter: Painter, source: Gaussians, compressed: Gaussians, views: Cameras, method: str, report: Report) -> Guidance:
+    from ..painter.scene_fit import fit_scene
+
+    return fit_scene(painter, source, compressed, views, refitted=method == "merge", report=report).guidance
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def render(
     from ..sequence.render import SequenceSettings, render_sequence
 
     views = read_cameras(cameras)
-    gaussians, keep_ratio = read_with_keep_ratio(asset, report)
+    gaussians, keep_ratio, guidance = read_with_guidance(asset, report)
     settings = SequenceSettings(
         format=format,  # type: ignore[arg-type]
         restore=restore,
@@ -80,6 +80,7 @@ def render(
         backend=backend,  # type: ignore[arg-type]
         overwrite=overwrite,
         checkpoint=checkpoint,
+        guidance=guidance,
     )
     result = render_sequence(gaussians, views.resized(long_side) if long_side else views, Path(output), settings, report)
     return {
@@ -123,16 +124,16 @@ def evaluate(
 JOBS: dict[str, JobFunction] = {"convert": convert, "compress": compress, "render": render, "eval": evaluate, "proxy": proxy}
 
 
-def read_with_keep_ratio(path: str, report: Report = silent) -> tuple[Gaussians, float]:
-    """A cloud and how much of its capture it holds (1 where the file does not say)."""
+def read_with_guidance(path: str, report: Report = silent) -> tuple[Gaussians, float, str]:
+    """A cloud, how much of its capture it holds (1 where the file does not say), and what the file tells the painter."""
     from ..formats import format_of
 
     if format_of(path).name == "exgs":
         from ..formats.exgs import read_asset
 
         asset = read_asset(Path(path))
-        return asset.gaussians, asset.keep_ratio
-    return _read_source(path, report), 1.0
+        return asset.gaussians, asset.keep_ratio, asset.guidance
+    return _read_source(path, report), 1.0, ""
 
 
 def _read_source(path: str, report: Report) -> Gaussians:

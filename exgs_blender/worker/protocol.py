@@ -65,6 +65,7 @@ class RenderSettings:
         restore: run GaussPainter.
         restore_strength: 0..1, blends the restoration in.
         keep_ratio: Gaussians kept by the compression, 0..1: the painter's guide to how much to repair.
+        guidance: what the compressor noted for the painter, see ``ugc.guidance``; empty for nothing.
         checkpoint: folder of another GaussPainter checkpoint; empty for the one in the package.
     """
 
@@ -73,6 +74,7 @@ class RenderSettings:
     restore: bool = True
     restore_strength: float = 1.0
     keep_ratio: float = 1.0
+    guidance: str = ""
     checkpoint: str = ""
 
 

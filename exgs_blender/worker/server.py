@@ -68,7 +68,9 @@ class Server:
         frame = rasterize(scene, cameras, backend=settings.backend, rasterize_mode=settings.rasterize_mode)  # type: ignore[arg-type]
         rasterized = time.perf_counter()
         self._channel.check_cancelled()
-        restored = self._restorer(frame, settings.keep_ratio, settings.restore_strength, settings.checkpoint) if settings.restore else frame
+        restored = frame
+        if settings.restore:
+            restored = self._restorer(frame, settings.keep_ratio, settings.restore_strength, settings.checkpoint, settings.guidance)
         painted = time.perf_counter()
         self._channel.check_cancelled()
         _write(Path(request["path"]), cameras, frame, restored)

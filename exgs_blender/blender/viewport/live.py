@@ -82,7 +82,7 @@ class LiveRender:
     def __init__(self) -> None:
         self._number = next(_numbers)
         self._objects: tuple[Placed, ...] = ()
-        self._keep_ratio = 1.0
+        self._keep_ratio, self._guidance = 1.0, ""
         self._name = ""
         self._step = 0
         self._picture: Any = None
@@ -92,12 +92,12 @@ class LiveRender:
 
     def collect(self, depsgraph: bpy.types.Depsgraph) -> None:
         """The scene changed: read its splats."""
-        objects, self._keep_ratio = SESSION.visible_splats(depsgraph)
+        objects, self._keep_ratio, self._guidance = SESSION.visible_splats(depsgraph)
         self._objects = tuple(objects)
 
     def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
         """Draw the last frame; ask for the next one of this view."""
-        settings = (scene.exgs.source_scene or scene).exgs.render_settings(self._keep_ratio)
+        settings = (scene.exgs.source_scene or scene).exgs.render_settings(self._keep_ratio, self._guidance)
         background = None if scene.render.film_transparent else world_colour(scene.world)
         wanted = Wanted(self._objects, eye_of(context, antialiased=False), settings, background)
         steps, name = stages(settings), wanted.name

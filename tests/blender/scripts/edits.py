@@ -62,7 +62,7 @@ def _select(*objects: bpy.types.Object) -> None:
 
 def _seen() -> Gaussians:
     """What a render gets, in world space."""
-    placed, _ = SESSION.visible_splats(bpy.context.evaluated_depsgraph_get())
+    placed, *_ = SESSION.visible_splats(bpy.context.evaluated_depsgraph_get())
     (one,) = placed
     return transformed(one[1].gaussians, one[1].world_from_object)
 

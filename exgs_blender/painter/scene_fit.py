@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fits a restoration to one scene while its source is at hand: the coefficients of ``basis.maps`` for an .exgs file.
+
+Every view's squared error is a quadratic form in the coefficients, so a few dozen small matrices hold all that matters. A
+candidate is chosen by its gain on views that it was not fitted to, among those that harm none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..cameras import Cameras
+from ..progress import Report, silent, track
+from ..splats import Gaussians
+from ..ugc.guidance import Guidance
+from .basis import COUNT, stacked
+
+if TYPE_CHECKING:
+    from ..render.frame import Frame
+    from .restore import Painter
+
+F64 = NDArray[np.float64]
+
+VIEWS = 24
+LARGE_EVERY = 6
+"""Of every sixth view the middle is looked at once more, LARGE_SCALE times as large: the coefficients must serve thumbnails and full HD."""
+LARGE_SCALE = 2.4
+ALPHA_WEIGHT = 0.5
+"""How much an error of alpha counts beside one of a colour."""
+CAUTIONS = (0.0, 2.0, 6.0, 12.0)
+"""How much more than the others the views count that gain least: weights are (error after / error before)^caution."""
+SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+FOLDS = 4
+HARM = -0.03
+"""dB that a view may lose at most while it is left out; in the end all views are fitted to, and what lies between them fares better."""
+LEAST_GAIN = 0.01
+"""dB of mean gain below which a frame is better left alone."""
+FLOOR = 1e-6
+RIDGE = 1e-4
+ROUNDS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Forms:
+    """Squared errors of V views as forms in the coefficients c: c A c - 2 b c + e, means over pixels and channels.
+
+    Attributes:
+        A: [V, COUNT, COUNT].
+        b: [V, COUNT].
+        e: [V].
+    """
+
+    A: F64
+    b: F64
+    e: F64
+
+    def select(self, views: NDArray[np.int64]) -> Forms:
+        return Forms(self.A[views], self.b[views], self.e[views])
+
+    def ratios(self, c: F64) -> F64:
+        """[V] error with the coefficients over error without."""
+        after = np.einsum("i,vij,j->v", c, self.A, c) - 2 * self.b @ c + self.e
+        return np.asarray((np.maximum(after, 0) + FLOOR) / (self.e + FLOOR))
+
+    def gains(self, c: F64) -> F64:
+        """[V] dB."""
+        return np.asarray(-10 * np.log10(self.ratios(c)))
+
+
+@dataclass(frozen=True)
+class SceneFit:
+    """A fitted mix, and what it did to views that it was not fitted to: mean and worst dB."""
+
+    guidance: Guidance
+    mean: float
+    worst: float
+
+
+def fit_scene(
+    painter: Painter, source: Gaussians, compressed: Gaussians, views: Cameras, refitted: bool, report: Report = silent
+) -> SceneFit:
+    """Fit the restoration of a compressed cloud's frames to its source's.
+
+    Args:
+        views: those that matter, in the size that they are looked at.
+        refitted: goes into the guidance.
+
+    Returns:
+        guidance without a mix where nothing can be gained.
+    """
+    picked = views.select(np.unique(np.linspace(0, len(views) - 1, min(VIEWS, len(views))).round().astype(int)))
+    keep = len(compressed) / max(len(source), 1)
+    forms = measured(painter, source, compressed, picked, keep, report)
+    found, mean, worst = fitted(forms, np.concatenate([np.arange(len(picked)), np.arange(len(picked))[::LARGE_EVERY]]))
+    if found is None:
+        return SceneFit(Guidance(refitted), 0.0, 0.0)
+    return SceneFit(Guidance(refitted, tuple(found.tolist()), painter.identity), mean, worst)
+
+
+def measured(painter: Painter, source: Gaussians, compressed: Gaussians, views: Cameras, keep: float, report: Report) -> Forms:
+    """The forms of all views, the large ones last."""
+    sizes = [views, middle_of(views.select(slice(0, None, LARGE_EVERY)), LARGE_SCALE)]
+    found = []
+    for before, after in track(_pairs(source, compressed, sizes), "fit restoration", report, total=sum(map(len, sizes))):
+        found.append(_form(painter, before, after, keep))
+    A, b, e = (np.stack(part) for part in zip(*found, strict=True))
+    return Forms(A, b, e)
+
+
+def middle_of(views: Cameras, scale: float) -> Cameras:
+    """Images of the same size that show the middle of the views ``scale`` times as large."""
+    Ks = views.Ks.copy()
+    Ks[:, :2] *= scale
+    Ks[:, 0, 2] -= 0.5 * (scale - 1) * views.widths
+    Ks[:, 1, 2] -= 0.5 * (scale - 1) * views.heights
+    return replace(views, Ks=Ks)
+
+
+def _pairs(source: Gaussians, compressed: Gaussians, sizes: Sequence[Cameras]) -> Iterator[tuple[Frame, Frame]]:
+    from ..render.prepared import prepare
+    from ..render.rasterize import rasterize_all
+
+    clouds = prepare(compressed), prepare(source)
+    for views in sizes:
+        yield from zip(*(rasterize_all(cloud, views) for cloud in clouds), strict=True)
+
+
+@torch.inference_mode()
+def _form(painter: Painter, frame: Frame, truth: Frame, keep: float) -> tuple[F64, F64, F64]:
+    """A, b, e of one view."""
+    rgba, nearness, change, support = painter.looked_at(frame, keep)
+    wanted = torch.from_numpy(np.concatenate([np.clip(truth.rgb, 0, 1), truth.alpha[..., None]], axis=2).transpose(2, 0, 1)).to(rgba)
+    weight = torch.tensor([1.0, 1.0, 1.0, ALPHA_WEIGHT], device=rgba.device).view(4, 1, 1)
+    rows = (stacked(rgba, nearness, change)[:, 0] * support[0] * weight).reshape(COUNT, -1)
+    rest = ((wanted - rgba[0].clamp(0, 1)) * weight).reshape(-1)
+    pixels = rest.numel()
+    return _f64(rows @ rows.T / pixels), _f64(rows @ rest / pixels), _f64(rest @ rest / pixels)
+
+
+def fitted(forms: Forms, places: NDArray[np.int64]) -> tuple[F64 | None, float, float]:
+    """(coefficients or None, mean and worst gain in dB on views that were not fitted to).
+
+    ``places`` [V]: views of one place are fitted to together or not at all.
+    """
+    best: tuple[float, float, float, float] | None = None
+    for caution in CAUTIONS:
+        folds = list(_folds(forms, places, caution))
+        for share in SHARES if folds else ():
+            gains = np.concatenate([left_out.gains(share * c) for left_out, c in folds])
+            mean, worst = float(gains.mean()), float(gains.min())
+            if worst >= HARM and mean >= LEAST_GAIN and (best is None or mean > best[0]):
+                best = mean, worst, caution, share
+    if best is None:
+        return None, 0.0, 0.0
+    mean, worst, caution, share = best
+    return share * solved(forms, caution), mean, worst
+
+
+def _folds(forms: Forms, places: NDArray[np.int64], caution: float) -> Iterator[tuple[Forms, F64]]:
+    """(views left out, what the others say)."""
+    for fold in range(FOLDS):
+        out = places % FOLDS == fold
+        if out.any() and not out.all():
+            yield forms.select(np.flatnonzero(out)), solved(forms.select(np.flatnonzero(~out)), caution)
+
+
+def solved(forms: Forms, caution: float) -> F64:
+    """[COUNT] the coefficients that minimise mean(ratio^caution) / caution, or mean(log(ratio)) for no caution.
+
+    By repeated least squares: a view's weight is its error's derivative, ratio^caution / (error after).
+    """
+    c = np.zeros(forms.A.shape[1])
+    for _ in range(ROUNDS):
+        ratios = forms.ratios(c)
+        weight = ratios**caution / ((forms.e + FLOOR) * ratios)
+        A = np.einsum("v,vij->ij", weight, forms.A)
+        A += np.diag(RIDGE * np.diag(A) + 1e-12)
+        c = 0.5 * c + 0.5 * np.linalg.solve(A, weight @ forms.b)
+    return np.asarray(c)
+
+
+def _f64(values: Tensor) -> F64:
+    return np.asarray(values.double().cpu().numpy())
