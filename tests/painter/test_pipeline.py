@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from exgs_blender.errors import ExgsError
+from exgs_blender.painter.basis import COUNT
 from exgs_blender.painter.pipeline import GaussPainterPipeline, spans, trust_at
 from exgs_blender.painter.train import Painted, Preset
 
@@ -124,9 +125,10 @@ def test_nothing_beyond_the_reach_influences_a_result(preset: Preset) -> None:
     assert int(change.max()) - middle > unet.reach / 2  # no idle bound
 
 
+@pytest.mark.parametrize("mix", [None, [0.1] * COUNT])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_an_empty_background_is_skipped_without_a_trace(
-    pipeline: GaussPainterPipeline, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    pipeline: GaussPainterPipeline, dtype: torch.dtype, mix: list[float] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rgb, alpha, depth = tensors(random_frame(416, 592))
     depth = torch.where(depth > 0, 2.0, 0.0)
@@ -135,10 +137,10 @@ def test_an_empty_background_is_skipped_without_a_trace(
     pipeline.unet.to(dtype)
     seen: list[torch.Size] = []
     hook = pipeline.unet.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].shape))
-    skipped = pipeline(rgb, alpha, depth, 0.1)
+    skipped = pipeline(rgb, alpha, depth, 0.1, mix=mix)
     hook.remove()
-    monkeypatch.setattr(type(pipeline.unet), "reach", None)
-    whole = pipeline(rgb, alpha, depth, 0.1)
+    monkeypatch.setattr("exgs_blender.painter.pipeline.used", lambda support, axis, block: (0, support.shape[axis]))
+    whole = pipeline(rgb, alpha, depth, 0.1, mix=mix)
     assert seen[0].numel() < 0.8 * 416 * 592 / 16 * seen[0][1]
     assert torch.equal(skipped.rgb, whole.rgb)
     assert torch.equal(skipped.alpha, whole.alpha)
