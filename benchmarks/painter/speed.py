@@ -41,12 +41,12 @@ def device_name(painter: Painter) -> str:
     import torch
 
     if painter.pipeline.device.type == "cuda":
-        return f"{torch.cuda.get_device_name()}, {painter.pipeline.dtype}"
+        return f"{torch.cuda.get_device_name()}, {painter.precision}"
     model = next((x.split(":")[1].strip() for x in _cpu_info() if x.startswith("model name")), platform.processor())
     features = " ".join(
         sorted({f for x in _cpu_info() if x.startswith("flags") for f in x.split() if f in ("avx2", "avx512f", "amx_tile")})
     )
-    return f"{model} ({features}), {torch.get_num_threads()} of {os.cpu_count()} threads, shared with other work, {painter.pipeline.dtype}"
+    return f"{model} ({features}), {torch.get_num_threads()} of {os.cpu_count()} threads, shared with other work, {painter.precision}"
 
 
 def _cpu_info() -> list[str]:

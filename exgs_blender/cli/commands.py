@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ExgsError
 from ..formats import readable_suffixes, writable_suffixes
 from ..worker.protocol import BESIDE
-from . import train_painter
+from . import build_painter, train_painter
 from .terminal import Terminal, megabytes
 
 
@@ -290,6 +290,7 @@ COMMANDS = (
     Command("compress", "Compress a capture with UGC into an .exgs asset.", _compress_arguments, _compress),
     Command("render", "Render cameras into frames, restored by GaussPainter.", _render_arguments, _render),
     Command("train-painter", "Train GaussPainter on captures of your own.", train_painter.arguments, train_painter.run),
+    Command("build-painter", "Train a painter on your own SD-Turbo-class model.", build_painter.arguments, build_painter.run),
     Command("eval", "Measure an asset against its capture on held-out views.", _eval_arguments, _eval),
     Command("doctor", "Say what runs here, on which backend, and what to do if not.", _doctor_arguments, _doctor),
     Command("demo", "The whole way: capture in; asset, restored and composited flythrough, contact sheet out.", _demo_arguments, _demo),

@@ -43,15 +43,31 @@ class PainterAutoencoder(ModelMixin, ConfigMixin):
     def factor(self) -> int:
         return int(self.config.factor)
 
+    @property
+    def reach(self) -> int:
+        """Latent cells beyond which nothing influences a decoded pixel."""
+        return 2
+
     def encode(self, image: Tensor) -> Tensor:
         """[B, C, H, W] in 0..1, sides multiples of ``factor`` -> latents [B, L, H / factor, W / factor]."""
-        latents: Tensor = self.encoder(F.pixel_unshuffle(image * 2 - 1, self.factor))
+        with torch.autocast(image.device.type, enabled=False):  # a change is a small difference of two decodings: half precision hides it
+            latents: Tensor = self.encoder(F.pixel_unshuffle(image.to(self.dtype) * 2 - 1, self.factor))
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         """[B, L, h, w] -> image [B, C, h * factor, w * factor], nominally 0..1, not clamped."""
-        patches = self.decoder(latents) + self.detail_out(F.silu(self.detail_in(latents)))
-        return F.pixel_shuffle(patches, self.factor) * 0.5 + 0.5
+        with torch.autocast(latents.device.type, enabled=False):
+            latents = latents.to(self.dtype)
+            patches = self.decoder(latents) + self.detail_out(F.silu(self.detail_in(latents)))
+            return F.pixel_shuffle(patches, self.factor) * 0.5 + 0.5
+
+    def decoded_change(self, after: Tensor, before: Tensor) -> Tensor:
+        """decode(after) - decode(before), [B, C, H, W]: what is linear is done once, on the difference, and loses no digits to it."""
+        with torch.autocast(after.device.type, enabled=False):
+            after, before = after.to(self.dtype), before.to(self.dtype)
+            detail = F.silu(self.detail_in(after)) - F.silu(self.detail_in(before))
+            linear = F.conv2d(after - before, self.decoder.weight)
+            return F.pixel_shuffle(linear + F.conv2d(detail, self.detail_out.weight, padding=1), self.factor) * 0.5
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode and decode."""

@@ -45,10 +45,13 @@ def load_state(folder: Path, model: nn.Module, average: nn.Module, optimiser: to
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         for prefix, module in (("model", model), ("average", average)):
             module.load_state_dict({name: tensors[f"{prefix}.{name}"] for name in module.state_dict()})
+        fused = any(group.get("fused") for group in optimiser.param_groups)
         for name, parameter in model.named_parameters():
             if f"{MOMENTS[0]}.{name}" in tensors:
                 moments = {kind: _like(tensors[f"{kind}.{name}"], parameter) for kind in MOMENTS}
-                optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+                # Where AdamW itself would have put its count: beside the parameter if one kernel does all.
+                count = torch.tensor(float(step), device=parameter.device if fused else "cpu")
+                optimiser.state[parameter] = {"step": count, **moments}
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise FileError(path, f"no training state of this model ({' '.join(str(error).split())[:160]})", hint) from error
     return step

@@ -64,6 +64,14 @@ class LocalUNet2DModel(UNet2DModel):
         """Latent sides must be multiples of this."""
         return int(2 ** (len(self.config.block_out_channels) - 1))
 
+    @property
+    def reach(self) -> int:
+        """Latent cells beyond which nothing influences a result: what every 3 x 3 convolution adds, and the grids of the levels."""
+        levels = [2**i for i in range(len(self.config.block_out_channels))]
+        blocks = int(self.config.layers_per_block)
+        residual = 2 * (blocks * sum(levels) + 2 * levels[-1] + (blocks + 1) * sum(levels))
+        return 2 + residual + 4 * sum(levels[:-1])
+
 
 def make_denoiser(in_channels: int, out_channels: int, widths: tuple[int, ...], layers_per_block: int) -> LocalUNet2DModel:
     """A convolutional denoiser: ``widths`` of its levels, each at half the resolution of the one before; no attention."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ TIMESTEP = 199
 """The one step of deployment, with zero noise (as Difix3D+ and SD-Turbo derivatives do)."""
 TILE_HALO = 192
 """Pixels around a tile that are restored with it and thrown away; what lies farther has no visible influence."""
+
+MARGIN = 32
+"""Pixels around the support where the change is computed as well: ``basis`` blurs it."""
 
 
 @dataclass
@@ -53,7 +57,8 @@ def one_step(
     noisy = signal.sqrt().to(latents.dtype) * latents
     if noise is not None:
         noisy = noisy + (1 - signal).sqrt().to(latents.dtype) * noise
-    change = unet(torch.cat([noisy, masks.to(latents.dtype)], dim=1), timesteps).sample
+    seen = torch.cat([noisy, masks.to(latents.dtype)], dim=1)
+    change = unet(seen.to(unet.dtype), timesteps).sample.to(latents.dtype)
     unchanged = noisy / signal.sqrt().to(latents.dtype)
     return unchanged + change, unchanged
 
@@ -67,7 +72,7 @@ class GaussPainterPipeline(DiffusionPipeline):
     of safetensors; loading never needs the network.
 
     Args:
-        vae: PainterAutoencoder (or one with ``encode``, ``decode`` and ``factor`` of the same meaning).
+        vae: PainterAutoencoder (or one with ``encode``, ``decoded_change`` and ``factor`` of the same meaning).
         unet: LocalUNet2DModel (or one that takes latents and guidance and predicts the change of the latents).
         scheduler: holds the noise schedule.
         timestep: the step of deployment.
@@ -75,6 +80,7 @@ class GaussPainterPipeline(DiffusionPipeline):
             constant beyond them. Chosen on validation scenes; a factor of 1 takes the prediction as it is.
         repairs_refitted: whether it has learned to repair clouds that were fitted to the views after pruning; where not,
             ``restore.Painter`` leaves their frames alone, unless the file brings a mix of its own.
+        kind: "scratch", or "backbone" for parts of ``painter.backbone``; tells loading which classes to build.
     """
 
     vae: PainterAutoencoder
@@ -89,11 +95,12 @@ class GaussPainterPipeline(DiffusionPipeline):
         timestep: int = TIMESTEP,
         trust: Sequence[Sequence[float]] = ((1.0, 1.0),),
         repairs_refitted: bool = True,
+        kind: str = "scratch",
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
         table = [[float(keep), float(factor)] for keep, factor in trust]
-        self.register_to_config(timestep=timestep, trust=table, repairs_refitted=bool(repairs_refitted))
+        self.register_to_config(timestep=timestep, trust=table, repairs_refitted=bool(repairs_refitted), kind=kind)
 
     @torch.inference_mode()
     def __call__(
@@ -130,13 +137,15 @@ class GaussPainterPipeline(DiffusionPipeline):
         keep = check_inputs(rgb, alpha, depth, keep_ratio, strength, tile)
         if mix is not None and len(mix) != COUNT:
             raise ExgsError(f"painter: 'mix' has {len(mix)} coefficients, expected {COUNT}")
-        frame, nearness, change, support = self.looked_at(rgb, alpha, depth, keep, tile)
-        if mix is not None:
-            change, weight = mixed(frame, nearness, change, mix), support
+        known = torch.ones_like(keep) if mix is not None else repair_level(keep) * trust_at(self.config.trust, keep)
+        if strength == 0 or not bool(known.any()):  # nothing to compute for what nobody uses
+            out = torch.cat([rgb, alpha], dim=1).to(self.vae.device, torch.float32)
+            weight = torch.zeros_like(out[:, 3:])
         else:
-            known = repair_level(keep) * trust_at(self.config.trust, keep)
+            frame, nearness, change, support = self.looked_at(rgb, alpha, depth, keep, tile)
+            change = change if mix is None else mixed(frame, nearness, change, mix)
             weight = support * known.to(support).view(-1, 1, 1, 1)
-        out = clamp_premultiplied(frame + strength * weight * change, frame)
+            out = clamp_premultiplied(frame + strength * weight * change, frame)
         if not return_dict:
             return out[:, :3], out[:, 3:], weight
         return RestoredFrame(rgb=out[:, :3], alpha=out[:, 3:], gate=weight)
@@ -151,24 +160,32 @@ class GaussPainterPipeline(DiffusionPipeline):
         return frame, nearness, *self._change(frame, nearness, keep.to(device, torch.float32), tile)
 
     def _change(self, frame: Tensor, nearness: Tensor, keep: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
-        """The change [B, 4, H, W] and the support [B, 1, H, W] of a frame of any size."""
+        """The change [B, 4, H, W] and the support [B, 1, H, W] of a frame of any size; only what the support needs is computed."""
         height, width = frame.shape[-2:]
         block = self.vae.factor * self.unet.stride
         padded = pad_to_multiple(torch.cat([frame, nearness], dim=1), block)
-        change, weight = torch.empty_like(padded[:, :4]), torch.empty_like(padded[:, :1])
+        support, change = support_of(padded[:, 3:4], self.vae.factor), torch.zeros_like(padded[:, :4])
+        halo = TILE_HALO if tile else self._reach()
         step = block * max((tile or max(padded.shape[-2:])) // block, 1)
-        for rows, outer_rows in spans(padded.shape[-2], step, block):
-            for columns, outer_columns in spans(padded.shape[-1], step, block):
+        for rows, outer_rows in spans(*used(support, 2, block), padded.shape[-2], step, halo):
+            for columns, outer_columns in spans(*used(support, 3, block), padded.shape[-1], step, halo):
                 part = padded[..., slice(*outer_rows), slice(*outer_columns)]
                 inner = (
                     ...,
                     slice(rows[0] - outer_rows[0], rows[1] - outer_rows[0]),
                     slice(columns[0] - outer_columns[0], columns[1] - outer_columns[0]),
                 )
-                made, allowed = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
+                made, _ = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
                 change[..., slice(*rows), slice(*columns)] = made[inner]
-                weight[..., slice(*rows), slice(*columns)] = allowed[inner]
-        return change[..., :height, :width], weight[..., :height, :width]
+        return change[..., :height, :width], support[..., :height, :width]
+
+    def _reach(self) -> int:
+        """Pixels beyond which nothing influences a restored one, a multiple of what sides must be; all of them where unknown."""
+        cells = (getattr(self.vae, "reach", None), getattr(self.unet, "reach", None))
+        if cells[0] is None or cells[1] is None:
+            return sys.maxsize
+        stride = int(self.unet.stride)
+        return int(self.vae.factor) * stride * -(-(cells[0] + cells[1]) // stride)
 
 
 def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
@@ -178,8 +195,10 @@ def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Te
     latents = vae.encode(frame.to(vae.dtype))
     timesteps = torch.full((len(frame),), timestep, dtype=torch.long, device=frame.device)
     restored, unchanged = one_step(vae, unet, scheduler, latents, masks, timesteps)
-    after, before = vae.decode(torch.cat([restored, unchanged])).float().chunk(2)
-    return after - before, support_of(alpha, vae.factor)
+    change = vae.decoded_change(restored, unchanged).float()
+    # Equal latents decode alike up to rounding, which may depend on the place in the batch; no change must be none at all.
+    same = (restored == unchanged).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+    return change.masked_fill(same, 0.0), support_of(alpha, vae.factor)
 
 
 def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:
@@ -201,11 +220,19 @@ def pad_to_multiple(image: Tensor, block: int) -> Tensor:
     return F.pad(image, (0, -width % block, 0, -height % block), mode="replicate")
 
 
-def spans(length: int, step: int, block: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Cut 0..length into pieces of ``step``; each as (start, stop) of itself and of itself with the halo, on the block grid."""
-    halo = -(-TILE_HALO // block) * block
-    starts = range(0, length, step)
-    return [((s, min(s + step, length)), (max(s - halo, 0), min(s + step + halo, length))) for s in starts]
+def used(support: Tensor, axis: int, block: int) -> tuple[int, int]:
+    """First and last + 1 row (axis 2) or column (3) within MARGIN of any support [B, 1, H, W], on the block grid; (0, 0) for none."""
+    found = support.amax(dim=(0, 1, 5 - axis)).nonzero()
+    if not len(found):
+        return 0, 0
+    first, last = max(int(found[0]) - MARGIN, 0), min(int(found[-1]) + MARGIN, support.shape[axis] - 1)
+    return first // block * block, (last // block + 1) * block
+
+
+def spans(first: int, stop: int, length: int, step: int, halo: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut first..stop into pieces of ``step``; each as (start, stop) of itself and of itself with the halo, within 0..length."""
+    pieces = [(s, min(s + step, stop)) for s in range(first, stop, step)]
+    return [((a, b), (max(a - halo, 0), min(b + halo, length))) for a, b in pieces]
 
 
 def check_inputs(rgb: Tensor, alpha: Tensor, depth: Tensor, keep_ratio: float | Tensor, strength: float, tile: int | None) -> Tensor:

@@ -44,7 +44,7 @@ class Size:
 SIZES: dict[str, Size] = {
     "tiny": Size(64, 16, (16, 16), 1),
     "fast": Size(64, 64, (48, 64, 96), 1),
-    "full": Size(64, 128, (128, 256, 384), 2),
+    "full": Size(64, 128, (96, 192, 256), 2),
 }
 
 
@@ -130,7 +130,7 @@ def train(settings: TrainSettings, report: Report = silent) -> Path:
     for step, batch in prefetch(lambda s: draw(sets, sampling, s), done, settings.steps, settings.workers):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step)
-        curves.add(_update(settings, model, optimiser, scheduler, batch.to(device), step))
+        curves.add(update(settings, model, optimiser, scheduler, batch.to(device), step))
         _follow(average, model, min(settings.average, (step + 1) / (step + 10)))
         done = step + 1
         report("training", done / settings.steps)
@@ -173,10 +173,10 @@ def forward(model: Painted, scheduler: object, batch: Batch, noise: Tensor, time
     return Step(source, batch.truth, made, before, restored, truth_latents, noisy)
 
 
-def _update(
+def update(
     settings: TrainSettings, model: Painted, optimiser: torch.optim.Optimizer, scheduler: object, batch: Batch, step: int
 ) -> dict[str, float]:
-    """One optimiser step; returns the loss terms. Noise and timesteps follow from the seed and the step."""
+    """One optimiser step of a model with ``vae`` and ``unet``; returns the loss terms. Noise follows from the seed and the step."""
     device = batch.keep.device
     rng = np.random.default_rng([settings.seed, step, 1])
     noisy = torch.from_numpy((rng.random(len(batch.keep)) < settings.noise_share).astype(np.float32)).to(device)

@@ -95,7 +95,7 @@ def _painter() -> tuple[bool, str]:
     from ..painter.restore import Painter, default_weights
 
     try:
-        Painter.load()
+        painter = Painter.load()
     except ExgsError as error:
         return False, str(error)
-    return True, f"checkpoint {default_weights().name}"
+    return True, f"checkpoint {default_weights().name} on {painter.pipeline.device.type}, {painter.precision}"

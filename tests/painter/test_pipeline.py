@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from exgs_blender.errors import ExgsError
+from exgs_blender.painter.basis import COUNT
 from exgs_blender.painter.pipeline import GaussPainterPipeline, spans, trust_at
+from exgs_blender.painter.train import Painted, Preset
 
 from .conftest import random_frame, tensors
 
@@ -98,9 +101,63 @@ def test_trust_is_interpolated_in_the_logarithm_of_the_keep_ratio(pipeline: Gaus
 
 
 def test_spans_cover_everything_once() -> None:
-    pieces = spans(1088, 512, 32)
+    pieces = spans(0, 1088, 1088, 512, 192)
     assert [inner for inner, _ in pieces] == [(0, 512), (512, 1024), (1024, 1088)]
-    assert all(start % 32 == 0 and stop % 32 == 0 for _, (start, stop) in pieces)
+    assert [outer for _, outer in pieces] == [(0, 704), (320, 1088), (832, 1088)]
+    assert spans(0, 0, 1088, 512, 192) == []
+    assert spans(96, 256, 1088, 512, sys.maxsize) == [((96, 256), (0, 1088))]
+
+
+@pytest.mark.parametrize("preset", ["tiny", "fast", "full"])
+def test_nothing_beyond_the_reach_influences_a_result(preset: Preset) -> None:
+    torch.manual_seed(3)
+    unet = Painted(preset).unet.eval()
+    torch.nn.init.normal_(unet.conv_out.weight)
+    side = -(-(2 * unet.reach + 8) // unet.stride) * unet.stride
+    plain = torch.randn(1, unet.config.in_channels, unet.stride, side)
+    spoilt = plain.clone()
+    middle = side // 2
+    spoilt[..., middle] += 100
+    with torch.inference_mode():
+        change = (unet(plain, 199).sample != unet(spoilt, 199).sample)[0].any(0).any(0).nonzero()
+    assert middle - int(change.min()) <= unet.reach
+    assert int(change.max()) - middle <= unet.reach
+    assert int(change.max()) - middle > unet.reach / 2  # no idle bound
+
+
+@pytest.mark.parametrize("mix", [None, [0.1] * COUNT])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_empty_background_is_skipped_without_a_trace(
+    pipeline: GaussPainterPipeline, dtype: torch.dtype, mix: list[float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb, alpha, depth = tensors(random_frame(416, 592))
+    depth = torch.where(depth > 0, 2.0, 0.0)
+    for image in (rgb, alpha, depth):
+        image[..., :170, :] = image[..., :, :200] = image[..., 330:, :] = image[..., 280:] = 0
+    pipeline.unet.to(dtype)
+    seen: list[torch.Size] = []
+    hook = pipeline.unet.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].shape))
+    skipped = pipeline(rgb, alpha, depth, 0.1, mix=mix)
+    hook.remove()
+    monkeypatch.setattr("exgs_blender.painter.pipeline.used", lambda support, axis, block: (0, support.shape[axis]))
+    whole = pipeline(rgb, alpha, depth, 0.1, mix=mix)
+    assert seen[0].numel() < 0.8 * 416 * 592 / 16 * seen[0][1]
+    assert torch.equal(skipped.rgb, whole.rgb)
+    assert torch.equal(skipped.alpha, whole.alpha)
+    assert (whole.rgb - rgb).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("keep", "strength", "covered"), [(0.9, 1.0, 1.0), (0.1, 0.0, 1.0), (0.1, 1.0, 0.0)])
+def test_a_frame_that_stays_as_it_is_costs_nothing(pipeline: GaussPainterPipeline, keep: float, strength: float, covered: float) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the denoiser ran")
+
+    pipeline.unet.register_forward_pre_hook(refuse)
+    rgb, alpha, depth = (image * covered for image in tensors(random_frame(40, 56)))
+    out = pipeline(rgb, alpha, depth, keep, strength=strength)
+    assert torch.equal(out.rgb, rgb)
+    assert torch.equal(out.alpha, alpha)
+    assert not out.gate.any()
 
 
 def test_saves_and_loads_offline_bit_for_bit(pipeline: GaussPainterPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,12 +179,25 @@ def test_saves_and_loads_offline_bit_for_bit(pipeline: GaussPainterPipeline, tmp
     assert torch.allclose(loaded(*frame, 0.1).rgb, pipeline(*frame, 0.1).rgb, rtol=0, atol=1e-6)
 
 
-def test_half_precision_is_close(pipeline: GaussPainterPipeline) -> None:
-    frame = tensors(random_frame(64, 64))
-    exact = pipeline(*frame, 0.1).rgb
-    half = pipeline.to(torch.bfloat16)(*frame, 0.1).rgb
+@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.01), (torch.float16, 0.002)])
+def test_half_precision_changes_the_repair_little(pipeline: GaussPainterPipeline, dtype: torch.dtype, share: float) -> None:
+    """As ``Painter.load`` sets it up: the denoiser alone in half precision."""
+    rgb, *others = tensors(random_frame(64, 64))
+    exact = pipeline(rgb, *others, 0.1).rgb
+    pipeline.unet.to(dtype)
+    half = pipeline(rgb, *others, 0.1).rgb
     assert half.dtype == torch.float32
-    assert 1e-7 < (exact - half).abs().mean() < 0.01
+    assert 0 < (exact - half).square().mean().sqrt() < share * (exact - rgb).square().mean().sqrt()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("both", [False, True])
+def test_no_predicted_change_is_exact_in_half_precision(untrained: GaussPainterPipeline, dtype: torch.dtype, both: bool) -> None:
+    rgb, alpha, depth = (torch.cat(parts) for parts in zip(*(tensors(random_frame(50, 70, seed)) for seed in range(3)), strict=True))
+    (untrained if both else untrained.unet).to(dtype)
+    out = untrained(rgb, alpha, depth, 0.04)
+    assert torch.equal(out.rgb, rgb)
+    assert torch.equal(out.alpha, alpha)
 
 
 @pytest.mark.parametrize(

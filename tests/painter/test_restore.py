@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from exgs_blender.errors import ExgsError, FileError
 from exgs_blender.painter import Painter
 from exgs_blender.painter.depth_fill import fill_depth
+from exgs_blender.painter.devices import choose_device
 from exgs_blender.painter.pipeline import GaussPainterPipeline
 
 from .conftest import random_frame
@@ -103,6 +104,39 @@ def test_unknown_device(folder: Path) -> None:
         pytest.skip("this machine has the device that must be absent")
     with pytest.raises(ExgsError, match="device 'cuda'"):
         Painter.load(folder, "cuda")
+
+
+def test_unknown_precision(folder: Path) -> None:
+    with pytest.raises(ExgsError, match=r"precision is 'float8'.*bfloat16"):
+        Painter.load(folder, "cpu", "float8")
+    with pytest.raises(ExgsError, match="device 'gpu'"):
+        Painter.load(folder, "gpu")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_precision_is_the_denoiser_s(folder: Path, precision: str) -> None:
+    pipeline = Painter.load(folder, "cpu", precision).pipeline
+    assert {p.dtype for p in pipeline.unet.parameters()} == {getattr(torch, precision)}
+    assert {p.dtype for p in pipeline.vae.parameters()} == {torch.float32}
+
+
+def test_what_auto_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No machine has all of these; only what torch says about itself is replaced."""
+
+    def choice(cuda: bool, mps: bool, features: dict[str, bool], ampere: bool = True) -> tuple[str, torch.dtype]:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: ampere or including_emulation)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+        device, dtype = choose_device()
+        return device.type, dtype
+
+    assert choice(True, True, {}) == ("cuda", torch.bfloat16)
+    assert choice(True, False, {}, ampere=False) == ("cuda", torch.float16)
+    assert choice(False, True, {"avx512_bf16": True}) == ("mps", torch.float16)
+    assert choice(False, False, {"avx512_bf16": True}) == ("cpu", torch.bfloat16)
+    assert choice(False, False, {"amx_bf16": True}) == ("cpu", torch.bfloat16)
+    assert choice(False, False, {"avx512_f": True}) == ("cpu", torch.float32)
 
 
 def test_depth_is_filled_from_the_neighbourhood() -> None:

@@ -121,6 +121,26 @@ def test_the_autoencoder_starts_lossless() -> None:
     assert torch.allclose(vae(image), image, atol=1e-6)
 
 
+def test_a_decoded_change_is_the_difference_of_two_decodings() -> None:
+    vae = Painted("tiny").vae
+    for parameter in vae.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    before, after = torch.randn(2, 3, 64, 6, 5)
+    expected = vae.decode(after) - vae.decode(before)
+    assert torch.allclose(vae.decoded_change(after, before), expected, atol=1e-4)
+    assert not vae.decoded_change(before, before.clone()).any()
+
+
+def test_the_autoencoder_keeps_its_precision_while_the_denoiser_trains_in_half() -> None:
+    vae = Painted("tiny").vae
+    torch.nn.init.normal_(vae.detail_out.weight)
+    image = torch.rand(2, 4, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = vae.encode(image)
+        half = vae.decode(latents)
+    assert torch.equal(half, vae.decode(vae.encode(image)))
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
     settings = TrainSettings(pairs=(Path("x"),), out=Path("y"), steps=1000, warmup=100, learning_rate=1.0)
     rates = [learning_rate(settings, step) for step in (0, 500, 1000)]
