@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restores a frame together with those before it, which are made anew where they were not rendered just now (pre-roll)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+from ..cameras import Cameras
+from ..painter.temporal import WINDOW, Change, change_of, stabilised
+from ..render.frame import Frame
+
+__all__ = ["WINDOW", "SteadyRestorer"]
+
+
+class SteadyRestorer:
+    """Stabilised restoration of one scene with one set of settings; remembers the changes of the last few views.
+
+    A frame depends on its view and the earlier views alone: neither on what was asked before nor in which order.
+
+    Args:
+        rasterize: view -> frame.
+        restore: frame -> restored frame, the same for the same frame.
+    """
+
+    def __init__(self, rasterize: Callable[[Cameras], Frame], restore: Callable[[Frame], Frame]) -> None:
+        self._rasterize = rasterize
+        self._restore = restore
+        self._changes: OrderedDict[bytes, Change] = OrderedDict()
+
+    def __call__(self, view: Cameras, frame: Frame, earlier: Sequence[Cameras]) -> Frame:
+        """The restored frame of ``view``; ``earlier`` holds the views of the frames before it, the nearest first.
+
+        Raises:
+            MissingDependencyError: numba is not in this Python.
+        """
+        restored = self._restore(frame)
+        own = change_of(view, frame, restored)
+        self._keep(_key(view), own)
+        return stabilised(frame, restored, own, self._of(earlier))
+
+    def _of(self, views: Sequence[Cameras]) -> Iterator[Change]:
+        for view in views[:WINDOW]:
+            key = _key(view)
+            change = self._changes.get(key)
+            if change is None:
+                frame = self._rasterize(view)
+                change = change_of(view, frame, self._restore(frame))
+            self._keep(key, change)
+            yield change
+
+    def _keep(self, key: bytes, change: Change) -> None:
+        self._changes[key] = change
+        self._changes.move_to_end(key)
+        while len(self._changes) > WINDOW + 1:
+            self._changes.popitem(last=False)
+
+
+def _key(view: Cameras) -> bytes:
+    """Equal for views of equal pictures."""
+    sizes = f"{view.widths.tolist()} {view.heights.tolist()} {view.camera_model} {view.near_plane!r} {view.far_plane!r}"
+    return view.viewmats.tobytes() + view.Ks.tobytes() + sizes.encode()
