@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from ..cameras import Cameras
 from ..painter.temporal import WINDOW, Change, change_of, stabilised
@@ -26,7 +25,7 @@ class SteadyRestorer:
     def __init__(self, rasterize: Callable[[Cameras], Frame], restore: Callable[[Frame], Frame]) -> None:
         self._rasterize = rasterize
         self._restore = restore
-        self._changes: OrderedDict[bytes, Change] = OrderedDict()
+        self._changes: dict[bytes, Change] = {}
 
     def __call__(self, view: Cameras, frame: Frame, earlier: Sequence[Cameras]) -> Frame:
         """The restored frame of ``view``; ``earlier`` holds the views of the frames before it, the nearest first.
@@ -36,24 +35,17 @@ class SteadyRestorer:
         """
         restored = self._restore(frame)
         own = change_of(view, frame, restored)
-        self._keep(_key(view), own)
-        return stabilised(frame, restored, own, self._of(earlier))
+        earlier = earlier[:WINDOW]
+        known = {key: self._changes[key] for key in map(_key, earlier) if key in self._changes}
+        self._changes = known | {_key(view): own}  # of no more use going forwards or backwards are all others
+        return stabilised(frame, restored, own, map(self._change_at, earlier))
 
-    def _of(self, views: Sequence[Cameras]) -> Iterator[Change]:
-        for view in views[:WINDOW]:
-            key = _key(view)
-            change = self._changes.get(key)
-            if change is None:
-                frame = self._rasterize(view)
-                change = change_of(view, frame, self._restore(frame))
-            self._keep(key, change)
-            yield change
-
-    def _keep(self, key: bytes, change: Change) -> None:
-        self._changes[key] = change
-        self._changes.move_to_end(key)
-        while len(self._changes) > WINDOW + 1:
-            self._changes.popitem(last=False)
+    def _change_at(self, view: Cameras) -> Change:
+        key = _key(view)
+        if key not in self._changes:
+            frame = self._rasterize(view)
+            self._changes[key] = change_of(view, frame, self._restore(frame))
+        return self._changes[key]
 
 
 def _key(view: Cameras) -> bytes:

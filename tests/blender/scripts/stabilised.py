@@ -39,6 +39,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     found["per_frame"] = _animation(scene, folder / "per_frame", [FRAMES])
     scene.exgs.stabilise = True
     found |= {"moving": _moving_capture(scene, folder, obj), "markers": _markers(scene, folder, camera)}
+    found["composited"] = _composited(scene, folder)
     SESSION.close()
     found["failures"] = list(SESSION.failures)
     return found
@@ -105,3 +106,15 @@ def _markers(scene: bpy.types.Scene, folder: Path, camera: bpy.types.Object) -> 
     for name, frame, bound in (("a", 1, camera), ("b", 6, other)):
         scene.timeline_markers.new(name, frame=frame).camera = bound
     return _both(scene, folder / "cut", 6)
+
+
+def _composited(scene: bpy.types.Scene, folder: Path) -> list[str]:
+    """Frame 5 of a CG scene with the splats in it: at the end of an animation, and alone."""
+    scene.timeline_markers.clear()
+    stage.use_cycles(scene)
+    bpy.ops.exgs.setup_compositing()
+    scene.frame_start, scene.frame_end = 3, 5
+    scene.render.filepath = str(folder / "composited-")
+    bpy.ops.render.render(animation=True)
+    SESSION.close()
+    return [str(folder / "composited-0005.exr"), _still(scene, folder / "composited-alone", 5)]
