@@ -6,7 +6,8 @@
 Each scene is pruned by both of the compressor's methods to 10 % and 4 % of its Gaussians; the truth is the unpruned render. Beside PSNR
 stand two errors that a blurred video cannot win: the temporal-difference error, the mean of |(out_t - out_t-1) - (truth_t - truth_t-1)|,
 and the warping-error gap, |E(out) - E(truth)| with E the mean of |out_t - out_t-1 carried over by the truth's depth| where that depth
-fits. Prints a table and writes ``benchmarks/out/painter_temporal.json``; ``--record`` also writes
+fits. Where a pruned render is smoother than the truth, even flicker narrows that gap; so the last columns show how much the painter's
+change itself flickers along the surfaces: E(out - unrestored), which is 0 for a change that sticks to them. Prints a table and writes ``benchmarks/out/painter_temporal.json``; ``--record`` also writes
 ``benchmarks/results/painter_temporal.json`` and ``.md``. Scenes as for ``benchmarks/painter.py``.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,7 @@ class Row:
     psnr: list[float]
     difference_error: list[float]
     warping_gap: list[float]
+    change_flicker: list[float]
 
 
 def path_of(name: str, scene: Gaussians) -> Cameras:
@@ -101,6 +103,11 @@ def difference_error(truth: list[Frame], frames: list[Frame]) -> float:
     return float(np.mean([np.abs(b - a).mean() for a, b in zip(wrong, wrong[1:], strict=False)]))
 
 
+def changes_as_frames(frames: list[Frame], restored: list[Frame]) -> list[Frame]:
+    """What was changed, around a middle grey."""
+    return [replace(made, rgb=0.5 + made.rgb - frame.rgb) for frame, made in zip(frames, restored, strict=True)]
+
+
 def compare(name: str, method: str, keep: float, views: Cameras, truth: list[Frame], made: list[list[Frame]]) -> Row:
     gap = np.array(warping_errors(views, truth, truth)).mean()
     return Row(
@@ -110,6 +117,7 @@ def compare(name: str, method: str, keep: float, views: Cameras, truth: list[Fra
         psnr=[float(np.mean([psnr(judged(f.rgb), judged(t.rgb)) for f, t in zip(frames, truth, strict=True)])) for frames in made],
         difference_error=[1000 * difference_error(truth, frames) for frames in made],
         warping_gap=[1000 * abs(float(np.mean(warping_errors(views, truth, frames)) - gap)) for frames in made],
+        change_flicker=[1000 * float(np.mean(warping_errors(views, truth, changes_as_frames(made[0], frames)))) for frames in made],
     )
 
 
@@ -127,7 +135,9 @@ def measure(name: str, painter: Painter, pictures: Path | None) -> list[Row]:
             rows.append(compare(name, method, keep, views, truth, [frames, restored, steady]))
             if pictures:
                 middle = FRAMES // 2
-                save_strip(pictures / f"{name}-{method}-{100 * keep:g}.png", (frames[middle], restored[middle], steady[middle], truth[middle]))
+                save_strip(
+                    pictures / f"{name}-{method}-{100 * keep:g}.png", (frames[middle], restored[middle], steady[middle], truth[middle])
+                )
             print(line(rows[-1]), flush=True)
     return rows
 
@@ -151,14 +161,14 @@ def speed() -> float:
 
 def line(row: Row) -> str:
     tag = "held out" if row.scene in HELD_OUT else "seen"
-    numbers = [f"{value:.2f}" for values in (row.psnr, row.difference_error, row.warping_gap) for value in values]
+    numbers = [f"{value:.3f}" for values in (row.psnr, row.difference_error, row.warping_gap, row.change_flicker) for value in values]
     return f"| {row.scene} ({tag}) | {row.method} | {100 * row.keep:g} % | {' | '.join(numbers)} |"
 
 
 HEADER = "\n".join(
     (
-        "| scene | method | keep | " + " | ".join(f"{what}, {of}" for what in ("PSNR", "TDE", "WEG") for of in COLUMNS) + " |",
-        "|" + "---|" * (3 + 3 * len(COLUMNS)),
+        "| scene | method | keep | " + " | ".join(f"{what}, {of}" for what in ("PSNR", "TDE", "WEG", "CF") for of in COLUMNS) + " |",
+        "|" + "---|" * (3 + 4 * len(COLUMNS)),
     )
 )
 
@@ -168,11 +178,14 @@ def page(rows: list[Row], milliseconds: float, device: str, weights: str) -> str
 
 Made by `python benchmarks/painter_temporal.py --record`, weights: {weights}. {FRAMES} frames of {WIDTH} x {HEIGHT}; means over the frames.
 PSNR in dB against the unpruned render, over black. TDE: temporal-difference error, WEG: warping-error gap to the truth, both in
-thousandths of the colour range; smaller is steadier, and a blurred video wins neither. "Temporal" is what animations get by default.
+thousandths of the colour range; a blurred video wins neither, but where the render is smoother than the truth, flicker narrows WEG. CF: how
+much the painter's change flickers along the surfaces, likewise. "Temporal" is what animations get by default.
 Restored on {device}.
 
 """
-    return head + "\n".join([HEADER, *(line(row) for row in rows)]) + f"\n\nStabilising takes {milliseconds:.0f} CPU-ms a 1920 x 1080 frame.\n"
+    return (
+        head + "\n".join([HEADER, *(line(row) for row in rows)]) + f"\n\nStabilising takes {milliseconds:.0f} CPU-ms a 1920 x 1080 frame.\n"
+    )
 
 
 def main() -> None:

@@ -33,6 +33,8 @@ DEPTH_TOLERANCE = 0.03
 """Relative difference of depth up to which two pixels show the same surface."""
 CUT_SHIFT, CUT_SHARE = 0.25, 0.5
 """A cut: the picture moved by more than this share of its diagonal (median), or less than this share of it is in the earlier frame."""
+CUT_TOLERANCE = 0.1
+"""Relative difference of depth up to which surfaces are common for a cut: the expected depth of a fuzzy cloud wanders with the view."""
 CUT_GRID = 8
 """Every so many pixels one is asked about a cut."""
 
@@ -82,16 +84,11 @@ def stabilised(frame: Frame, restored: Frame, own: Change, earlier: Iterable[Cha
     if own.is_nothing:
         return restored
     try:
-        from . import temporal_kernels as kernels
         from ..render.cpu_backend import held_threads
+        from . import temporal_kernels as kernels
     except ImportError as error:
         raise MissingDependencyError("numba", "Stabilising restored frames") from error
-    counted = []
-    for weight, change in zip(WEIGHTS, earlier, strict=False):
-        if is_cut(own, change):
-            break
-        if not same_view(own.view, change.view):  # from the same place the painter sees, and does, the same
-            counted.append((weight, change))
+    counted = _counted(own, earlier)
     if not counted:
         return restored
     total, weights = np.zeros_like(own.rgba), np.zeros_like(own.depth)
@@ -107,6 +104,17 @@ def stabilised(frame: Frame, restored: Frame, own: Change, earlier: Iterable[Cha
             kernels.add_earlier(own.rgba, own.depth, low, high, *history, total, weights)
         kernels.apply(frame.rgb, frame.alpha, restored.rgb, restored.alpha, total, weights, rgb, alpha)
     return replace(restored, rgb=rgb, alpha=alpha, depth=fill_depth(restored.depth, restored.alpha, alpha))
+
+
+def _counted(own: Change, earlier: Iterable[Change]) -> list[tuple[float, Change]]:
+    """The earlier changes of the same shot with their weights."""
+    counted = []
+    for weight, change in zip(WEIGHTS, earlier, strict=False):
+        if is_cut(own, change):
+            break
+        if not same_view(own.view, change.view):  # from the same place the painter sees, and does, the same
+            counted.append((weight, change))
+    return counted
 
 
 def pixels_there(here: Cameras, there: Cameras) -> tuple[F64, F64]:
@@ -136,7 +144,7 @@ def same_view(a: Cameras, b: Cameras) -> bool:
 
 
 def is_cut(own: Change, earlier: Change) -> bool:
-    """Whether an earlier frame belongs to another shot: another picture size or projection, a jump of the camera, or hardly a surface in common."""
+    """Whether an earlier frame belongs to another shot: other size or projection, a jump of the camera, hardly a surface in common."""
     if earlier.depth.shape != own.depth.shape or earlier.view.camera_model != own.view.camera_model:
         return True
     offset = CUT_GRID // 2 if min(own.depth.shape) > CUT_GRID // 2 else 0
@@ -155,7 +163,7 @@ def is_cut(own: Change, earlier: Change) -> bool:
     height, width = own.depth.shape
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height) & ((q[2] > 0) | (not pinhole))
     found = earlier.depth[y[inside].astype(int), x[inside].astype(int)]
-    same = (found > 0) & (np.abs(found - q[2][inside]) <= DEPTH_TOLERANCE * np.abs(q[2][inside]))
+    same = (found > 0) & (np.abs(found - q[2][inside]) <= CUT_TOLERANCE * np.abs(q[2][inside]))
     if same.sum() < CUT_SHARE * len(z):
         return True
     moved = np.hypot(x[inside] - u[inside], y[inside] - v[inside])[same]

@@ -46,8 +46,10 @@ def range_along_columns(row_low, row_high, low, high):  # type: ignore[no-untype
 
 
 @njit(parallel=True, fastmath=FAST, **JIT)
-def add_earlier(change, depth, low, high, earlier, earlier_depth, turn, shift, ortho, tolerance, factor, total, weights):  # type: ignore[no-untyped-def]
-    """Add ``factor`` times how an earlier change differs from the frame's own to ``total`` [H, W, 4], and what it weighs to ``weights`` [H, W].
+def add_earlier(  # type: ignore[no-untyped-def]
+    change, depth, low, high, earlier, earlier_depth, turn, shift, ortho, tolerance, factor, total, weights
+):
+    """Add ``factor`` times (an earlier change - the frame's own) to ``total`` [H, W, 4], and what it weighs to ``weights`` [H, W].
 
     Pixel (u, v) at depth z lies in the earlier frame at the quotient of q = z turn (u, v, 1) + shift (orthographic: at
     q = turn (u, v, z) + shift), q's last value being its depth there. Of the four pixels around that place those count whose depth is
@@ -115,7 +117,7 @@ def add_earlier(change, depth, low, high, earlier, earlier_depth, turn, shift, o
 
 @njit(parallel=True, fastmath=FAST, **JIT)
 def apply(rgb, alpha, restored_rgb, restored_alpha, total, weights, out_rgb, out_alpha):  # type: ignore[no-untyped-def]
-    """Restored frame + total / (1 + weights), kept premultiplied as the painter keeps it; the restored frame's own bits where nothing was added."""
+    """Restored frame + total / (1 + weights), premultiplied as the painter keeps it; its own bits where nothing was added."""
     height, width = alpha.shape
     for y in prange(height):
         for x in range(width):

@@ -98,7 +98,8 @@ class Server:
         made_of = json.dumps([objects, asdict(settings)])
         if self._steady is None or self._steady[0] != made_of:
             steady = SteadyRestorer(
-                rasterize=lambda cameras: self._rasterized(cameras, objects, settings), restore=lambda frame: self._restored(frame, settings)
+                rasterize=lambda cameras: self._rasterized(cameras, objects, settings),
+                restore=lambda frame: self._restored(frame, settings),
             )
             self._steady = (made_of, steady)
         return self._steady[1]
