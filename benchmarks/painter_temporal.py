@@ -7,8 +7,9 @@ Each scene is pruned by both of the compressor's methods to 10 % and 4 % of its 
 stand two errors that a blurred video cannot win: the temporal-difference error, the mean of |(out_t - out_t-1) - (truth_t - truth_t-1)|,
 and the warping-error gap, |E(out) - E(truth)| with E the mean of |out_t - out_t-1 carried over by the truth's depth| where that depth
 fits. Where a pruned render is smoother than the truth, even flicker narrows that gap; so the last columns show how much the painter's
-change itself flickers along the surfaces: E(out - unrestored), which is 0 for a change that sticks to them. Prints a table and writes ``benchmarks/out/painter_temporal.json``; ``--record`` also writes
-``benchmarks/results/painter_temporal.json`` and ``.md``. Scenes as for ``benchmarks/painter.py``.
+change itself flickers along the surfaces: E(out - unrestored), which is 0 for a change that sticks to them. Prints a table and writes
+``benchmarks/out/painter_temporal.json``; ``--record`` also writes ``benchmarks/results/painter_temporal.json`` and ``.md``. Scenes as for
+``benchmarks/painter.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +30,7 @@ from exgs_blender.cameras.trajectories import extent_of, flight, turntable
 from exgs_blender.evaluate.metrics import judged, psnr
 from exgs_blender.painter import Painter, default_weights
 from exgs_blender.painter.degrade import Compressor
-from exgs_blender.painter.temporal import DEPTH_TOLERANCE, WINDOW, change_of, pixels_there, stabilised, warm_up
+from exgs_blender.painter.temporal import DEPTH_TOLERANCE, WINDOW, change_of, is_cut, pixels_there, stabilised, warm_up
 from exgs_blender.progress import silent
 from exgs_blender.render.frame import Frame
 from exgs_blender.render.rasterize import rasterize_all
@@ -100,7 +102,7 @@ def warping_error(views: tuple[Cameras, Cameras], truth: tuple[Frame, Frame], fr
 
 def difference_error(truth: list[Frame], frames: list[Frame]) -> float:
     wrong = [judged(frame.rgb) - judged(t.rgb) for frame, t in zip(frames, truth, strict=True)]
-    return float(np.mean([np.abs(b - a).mean() for a, b in zip(wrong, wrong[1:], strict=False)]))
+    return float(np.mean([np.abs(b - a).mean() for a, b in pairwise(wrong)]))
 
 
 def changes_as_frames(frames: list[Frame], restored: list[Frame]) -> list[Frame]:
@@ -151,6 +153,7 @@ def speed() -> float:
     frame = Frame(rng.random((1080, 1920, 3), np.float32), np.ones_like(depth), depth, backend=None)  # type: ignore[arg-type]
     made = [Frame(frame.rgb + rng.normal(0, 0.02, frame.rgb.shape).astype(np.float32), frame.alpha, depth, frame.backend) for _ in range(2)]
     changes = [change_of(views.select([i]), frame, made[i % 2]) for i in range(WINDOW + 1)]
+    assert not any(is_cut(changes[0], change) for change in changes[1:])
     times = []
     for _ in range(4):
         start = time.process_time()

@@ -109,12 +109,16 @@ def _markers(scene: bpy.types.Scene, folder: Path, camera: bpy.types.Object) -> 
 
 
 def _composited(scene: bpy.types.Scene, folder: Path) -> list[str]:
-    """Frame 5 of a CG scene with the splats in it: at the end of an animation, and alone."""
+    """Frame 5 of a CG scene with the splats in it: at the end of an animation, alone, and alone without stabilising."""
     scene.timeline_markers.clear()
     stage.use_cycles(scene)
     bpy.ops.exgs.setup_compositing()
+    image = scene.render.image_settings  # one layer: what the compositor made
+    if hasattr(image, "media_type"):
+        image.media_type = "IMAGE"
+    image.file_format, image.color_depth, image.color_mode = "OPEN_EXR", "32", "RGBA"
     scene.frame_start, scene.frame_end = 3, 5
     scene.render.filepath = str(folder / "composited-")
     bpy.ops.render.render(animation=True)
     SESSION.close()
-    return [str(folder / "composited-0005.exr"), _still(scene, folder / "composited-alone", 5)]
+    return [str(folder / "composited-0005.exr"), *_both(scene, folder / "composited-alone", 5)]
