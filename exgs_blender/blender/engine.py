@@ -14,6 +14,7 @@ from ..cameras import Cameras
 from ..errors import CancelledError, ExgsError
 from ..splats.gaussians import F32
 from .camera_animation import cropped, view_of
+from .earlier_frames import earlier_views
 from .film import over_background, world_colour
 from .render_session import SESSION
 from .worker_choice import chosen_python
@@ -77,7 +78,11 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
         objects, keep_ratio, guidance = SESSION.visible_splats(depsgraph)
         if objects:
             self.update_stats("", f"ExGS: rendering {sum(len(placed.gaussians) for _, placed in objects):,} splats")
-            frame = SESSION.render(objects, view, leader.exgs.render_settings(keep_ratio, guidance), chosen_python(), self.test_break)
+            settings, earlier = leader.exgs.render_settings(keep_ratio, guidance), None
+            if settings.restore and leader.exgs.stabilise and keep_ratio < 1:
+                earlier = earlier_views(self, depsgraph, leader, lambda: self._view(depsgraph, leader, window))
+                scene = depsgraph.scene
+            frame = SESSION.render(objects, view, settings, chosen_python(), self.test_break, earlier)
             self.update_stats("", f"ExGS: {frame.backend}")
             planes = {"Combined": frame.combined, "Depth": frame.depth, "Mask": frame.mask, "Unrestored": frame.unrestored}
         else:

@@ -26,6 +26,7 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     strength = layout.column()
     strength.enabled = settings.restore
     strength.prop(settings, "restore_strength")
+    strength.prop(settings, "stabilise")
     layout.prop(settings, "rasterize_mode")
     draw_colour_warning(layout, scene)
 

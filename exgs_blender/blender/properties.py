@@ -48,6 +48,13 @@ class SceneProperties(bpy.types.PropertyGroup):
         subtype="FACTOR",
         description="How much of the repair is mixed into the picture: 0 leaves it as it is, 1 takes the whole repair",
     )
+    stabilise: BoolProperty(
+        options=NOT_ANIMATED,
+        name="Stabilise",
+        default=True,
+        description="Keep the repair from flickering: average it with that of the four frames before, along the surfaces that the camera "
+        "moves past. Only the repair is averaged, so the splats themselves stay as sharp. The first frame of a render takes longer",
+    )
     rasterize_mode: EnumProperty(
         options=NOT_ANIMATED,
         name="Footprint",

@@ -22,6 +22,14 @@ from .splat_object import gaussians_from_attributes, read_attributes, shown_spla
 Placed = tuple[str, SplatObject]
 
 
+def shown_state(depsgraph: bpy.types.Depsgraph) -> list[tuple[str, bytes, float]]:
+    """Content, place and kept share of all that an evaluated scene shows: equal for equal pictures through one camera."""
+    return [
+        (CONTENT.key(i, depsgraph)[0], np.array(i.matrix_world, np.float64).tobytes(), i.object.exgs.keep_ratio)
+        for i in shown_splats(depsgraph)
+    ]
+
+
 class RenderSession:
     """Keeps the server process and the clouds that it was last asked for. Safe to use from several threads."""
 
@@ -63,14 +71,20 @@ class RenderSession:
         return placed, kept / originally if originally else 1.0, together(guidance)
 
     def render(
-        self, objects: Sequence[Placed], view: Cameras, settings: RenderSettings, python: Path, should_stop: Callable[[], bool]
+        self,
+        objects: Sequence[Placed],
+        view: Cameras,
+        settings: RenderSettings,
+        python: Path,
+        should_stop: Callable[[], bool],
+        earlier: Sequence[Cameras] | None = None,
     ) -> ServerFrame:
         """One frame; see :meth:`exgs_blender.worker.client.RenderServer.render` for what it raises."""
         with self._lock:
             if self._server is None or self._python != python:
                 self._close()
                 self._server, self._python = RenderServer(python), python
-            return self._server.render(objects, view, settings, should_stop=should_stop)
+            return self._server.render(objects, view, settings, earlier=earlier, should_stop=should_stop)
 
     @property
     def server_pid(self) -> int | None:

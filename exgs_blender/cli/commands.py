@@ -124,6 +124,8 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("png", "exr"), default="png", help="8-bit sRGB, or multilayer scene-linear with depth")
     parser.add_argument("--restore", action=argparse.BooleanOptionalAction, default=True, help="repair the frames with GaussPainter")
     parser.add_argument("--strength", type=_fraction, default=1.0, help="how much of the repair to blend in, 0 to 1")
+    steady = "the cameras are an animation, in the file's order: keep the repair from flickering (default)"
+    parser.add_argument("--temporal", action=argparse.BooleanOptionalAction, default=True, help=steady)
     parser.add_argument("--size", type=_positive, default=0, metavar="PIXELS", help="scale frames: pixels of the longer side")
     parser.add_argument("--rasterize-mode", choices=("classic", "antialiased"), default="classic")
     parser.add_argument("--backend", choices=("auto", "gsplat", "cpu", "reference"), default="auto")
@@ -146,6 +148,7 @@ def _render(options: argparse.Namespace, terminal: Terminal) -> None:
         options.overwrite,
         options.size,
         options.checkpoint,
+        options.temporal,
         report=terminal.report,
     )
     kept = len(result["frames"]) - result["rendered"]

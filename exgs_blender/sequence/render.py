@@ -16,10 +16,12 @@ from ..cameras import Cameras
 from ..errors import ExgsError, FileError
 from ..progress import Report, silent
 from ..render.frame import BackendChoice, Frame, RasterizeMode
-from ..render.rasterize import rasterize_all
+from ..render.prepared import prepare
+from ..render.rasterize import rasterize
 from ..splats import Gaussians
 from .images import write_exr, write_png
 from .restorer import Restorer
+from .steady import WINDOW, SteadyRestorer
 
 MANIFEST = "exgs-sequence.json"
 
@@ -34,6 +36,8 @@ class SequenceSettings:
         rasterize_mode: "classic" or "antialiased".
         backend: "auto", "gsplat", "cpu", "reference".
         overwrite: render frames that exist anew.
+        checkpoint: folder of another GaussPainter checkpoint; empty for the one in the package.
+        temporal: the cameras are an animation, in this order: average what the painter changes over neighbouring frames, lest it flicker.
     """
 
     format: Literal["png", "exr"] = "png"
@@ -45,6 +49,7 @@ class SequenceSettings:
     overwrite: bool = False
     checkpoint: str = ""
     guidance: str = ""
+    temporal: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ def render_sequence(
     gaussians: Gaussians, cameras: Cameras, output: Path, settings: SequenceSettings, report: Report = silent
 ) -> SequenceResult:
     """Render every camera into ``output/<camera name>.<format>``.
+
+    A frame is the same whether all were rendered at once or some were there already.
 
     Raises:
         FileError: the folder cannot be written, or holds frames of another asset or of other settings.
@@ -89,24 +96,29 @@ def render_sequence(
 def _frames(
     gaussians: Gaussians, cameras: Cameras, wanted: list[int], settings: SequenceSettings, seconds: dict[str, float]
 ) -> Iterator[tuple[int, Frame, Frame]]:
-    """(camera index, frame, restored frame); adds up the time of both stages."""
-    restorer = Restorer()
-    start = time.perf_counter()
-    views = cameras.select(wanted)
-    for i, frame in zip(
-        wanted,
-        rasterize_all(gaussians, views, backend=settings.backend, rasterize_mode=settings.rasterize_mode),
-        strict=True,
-    ):
-        rasterized = time.perf_counter()
-        restored = frame
-        if settings.restore:
-            restored = restorer(frame, settings.keep_ratio, settings.strength, settings.checkpoint, settings.guidance)
-        painted = time.perf_counter()
-        seconds["rasterize"] += rasterized - start
-        seconds["restore"] += painted - rasterized
-        yield i, frame, restored
+    """(camera index, frame, restored frame); adds up the time of both stages, pre-roll included."""
+    restorer, scene = Restorer(), prepare(gaussians)
+
+    def rasterized(view: Cameras) -> Frame:
         start = time.perf_counter()
+        frame = rasterize(scene, view, backend=settings.backend, rasterize_mode=settings.rasterize_mode)
+        seconds["rasterize"] += time.perf_counter() - start
+        return frame
+
+    def restored(frame: Frame) -> Frame:
+        return restorer(frame, settings.keep_ratio, settings.strength, settings.checkpoint, settings.guidance)
+
+    steady = SteadyRestorer(rasterized, restored)
+    for i in wanted:
+        view = cameras.select([i])
+        frame = rasterized(view)
+        start, other = time.perf_counter(), seconds["rasterize"]
+        finished = frame
+        if settings.restore:
+            earlier = [cameras.select([j]) for j in range(i - 1, max(i - WINDOW, 0) - 1, -1)]
+            finished = steady(view, frame, earlier) if settings.temporal else restored(frame)
+        seconds["restore"] += time.perf_counter() - start - (seconds["rasterize"] - other)
+        yield i, frame, finished
 
 
 def _fingerprint(gaussians: Gaussians, settings: SequenceSettings) -> str:

@@ -64,6 +64,7 @@ def render(
     overwrite: bool = False,
     long_side: int = 0,
     checkpoint: str = "",
+    temporal: bool = True,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Cameras + asset -> a folder of frames. Returns their paths, seconds by stage, and which backend ran."""
@@ -81,6 +82,7 @@ def render(
         overwrite=overwrite,
         checkpoint=checkpoint,
         guidance=guidance,
+        temporal=temporal,
     )
     result = render_sequence(gaussians, views.resized(long_side) if long_side else views, Path(output), settings, report)
     return {

@@ -18,6 +18,10 @@ BESIDE = "beside"
 """As the place of a quality report: beside the asset, TARGET.report.html."""
 
 
+STEADY_FRAMES = 4
+"""How many earlier views at most a stabilised frame needs: ``painter.temporal.WINDOW``, which Blender's process does not see."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What to do: the name of a function in ``worker.jobs`` and its keyword arguments (JSON values)."""

@@ -85,6 +85,7 @@ class RenderServer:
         cameras: Cameras,
         settings: RenderSettings,
         *,
+        earlier: Sequence[Cameras] | None = None,
         should_stop: Callable[[], bool] = _never,
     ) -> ServerFrame:
         """Render the first view of ``cameras``.
@@ -92,6 +93,8 @@ class RenderServer:
         Args:
             objects: (key, object) pairs; the key names the cloud's *content*: a cloud is sent once per key
                 and forgotten when a request no longer names it.
+            earlier: views of the frames before this one in an animation, the nearest first: the restoration is stabilised with them, and
+                comes out the same whether or not they were rendered before. None for a picture that stands alone.
             should_stop: asked some fifty times a second; True abandons the frame.
 
         Raises:
@@ -110,6 +113,7 @@ class RenderServer:
                 "objects": [{"key": key, "world_from_object": placed.world_from_object.tolist()} for key, placed in objects],
                 "camera": camera_to_json(cameras),
                 "settings": asdict(settings),
+                "earlier": None if earlier is None else [camera_to_json(view) for view in earlier],
                 "path": str(folder / "frame.f32"),
             },
             should_stop,

@@ -2,7 +2,8 @@
 """The render server: keeps clouds and the painter in memory, renders a frame per request line.
 
 Requests: ``{"op": "load", "id", "key", "path", "count", "rest"}`` and ``{"op": "render", "id", "objects",
-"camera", "settings", "path"}``. Each is answered by one line with its ``id`` and ``event`` "done" or "failed".
+"camera", "settings", "path", "earlier"}``, where ``earlier`` holds the cameras of the frames before, the nearest
+first, or None where the frame stands alone. Each is answered by one line with its ``id`` and ``event`` "done" or "failed".
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from ..render.prepared import PreparedScene, prepare
 from ..render.rasterize import rasterize
 from ..sequence.finish import depth_plane, rgba_linear
 from ..sequence.restorer import Restorer
+from ..sequence.steady import SteadyRestorer
 from ..splats import Gaussians, SplatObject
 from .channel import Channel
 from .protocol import RenderSettings
@@ -39,6 +42,8 @@ class Server:
         self._restorer = Restorer()
         self._scene: tuple[str, PreparedScene] | None = None
         """The last scene made ready, with the objects that it was made of: a camera move alone changes nothing in it."""
+        self._steady: tuple[str, SteadyRestorer] | None = None
+        """What the last frames of an animation left behind, with the objects and settings that they were made of."""
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one request; errors become a "failed" reply."""
@@ -64,19 +69,40 @@ class Server:
         settings = RenderSettings(**request["settings"])
         cameras = camera_from_json(request["camera"])
         start = time.perf_counter()
-        scene = self._prepared(request["objects"])
-        frame = rasterize(scene, cameras, backend=settings.backend, rasterize_mode=settings.rasterize_mode)  # type: ignore[arg-type]
+        frame = self._rasterized(cameras, request["objects"], settings)
         rasterized = time.perf_counter()
         self._channel.check_cancelled()
         restored = frame
-        if settings.restore:
-            restored = self._restorer(frame, settings.keep_ratio, settings.restore_strength, settings.checkpoint, settings.guidance)
+        if settings.restore and request.get("earlier") is None:
+            restored = self._restored(frame, settings)
+        elif settings.restore:
+            steady = self._steady_for(request["objects"], settings)
+            restored = steady(cameras, frame, [camera_from_json(data) for data in request["earlier"]])
         painted = time.perf_counter()
         self._channel.check_cancelled()
         _write(Path(request["path"]), cameras, frame, restored)
         done = time.perf_counter()
         seconds = {"rasterize": rasterized - start, "restore": painted - rasterized, "finish": done - painted}
         return {"backend": f"{frame.backend.name}: {frame.backend.reason}", "restored": restored is not frame, "seconds": seconds}
+
+    def _rasterized(self, cameras: Cameras, objects: list[dict[str, Any]], settings: RenderSettings) -> Frame:
+        self._channel.check_cancelled()
+        return rasterize(self._prepared(objects), cameras, backend=settings.backend, rasterize_mode=settings.rasterize_mode)  # type: ignore[arg-type]
+
+    def _restored(self, frame: Frame, settings: RenderSettings) -> Frame:
+        self._channel.check_cancelled()
+        return self._restorer(frame, settings.keep_ratio, settings.restore_strength, settings.checkpoint, settings.guidance)
+
+    def _steady_for(self, objects: list[dict[str, Any]], settings: RenderSettings) -> SteadyRestorer:
+        """The one that knows the last frames, unless those showed something else."""
+        made_of = json.dumps([objects, asdict(settings)])
+        if self._steady is None or self._steady[0] != made_of:
+            steady = SteadyRestorer(
+                rasterize=lambda cameras: self._rasterized(cameras, objects, settings),
+                restore=lambda frame: self._restored(frame, settings),
+            )
+            self._steady = (made_of, steady)
+        return self._steady[1]
 
     def _prepared(self, objects: list[dict[str, Any]]) -> PreparedScene:
         """The objects of a request, ready to render; clouds that it does not name are forgotten."""

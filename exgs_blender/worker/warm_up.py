@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..formats import write
+from ..painter import temporal
 from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity, sh0_from_rgb
@@ -34,7 +35,7 @@ class Trial:
 
 
 def warm_up(report: Report = silent) -> Trial:
-    """Render, score, merge, re-fit, code, judge and decode made-up clouds; a minute or two the first time, seconds afterwards.
+    """Render, score, merge, re-fit, code, judge and decode made-up clouds, stabilise a frame; minutes at first, later seconds.
 
     Numba keeps what it compiled on the disk, so that no later process waits: see ``render.cpu_backend.warm_up`` for where.
     """
@@ -46,6 +47,7 @@ def warm_up(report: Report = silent) -> Trial:
         size = target.stat().st_size
     report("decode", 0.0)
     decompress(encode_all(_cloud(COMPILED_FROM)))  # the decoder's loops are compiled for large clouds only
+    temporal.warm_up()
     return Trial(SPLATS, size, time.perf_counter() - began)
 
 

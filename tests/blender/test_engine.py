@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from .harness import RunInBlender
-from .images import centroid, read_layers, srgb_from_linear
+from .images import centroid, read_layers, read_rgba, srgb_from_linear
 
 pytestmark = pytest.mark.blender
 WEIGHTS = Path(__file__).resolve().parents[2] / "exgs_blender" / "painter" / "weights"
@@ -40,6 +40,27 @@ def test_restoration_changes_combined_and_nothing_else(blender: RunInBlender, wo
     np.testing.assert_array_equal(off["Combined"], off["Unrestored"])
     for name in ("Unrestored", "Mask"):
         np.testing.assert_allclose(on[name], off[name], atol=1e-5)
+
+
+@pytest.mark.skipif(not any(WEIGHTS.rglob("*.safetensors")), reason="this checkout has no GaussPainter checkpoint")
+def test_stabilised_frames_depend_on_the_file_and_the_frame_number_alone(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
+    """Whole, in chunks and backwards, through a camera that a parent, a driver and a constraint move."""
+    found = blender("stabilised", environment=worker_environment)
+    assert found["stabilise"], "it is on by default"
+    assert found["failures"] == []
+    whole = [read_layers(file)["Combined"] for file in found["whole"]]
+    for file, expected in zip(found["chunks"], whole, strict=True):
+        np.testing.assert_array_equal(read_layers(file)["Combined"], expected)
+    for frame, file in found["backwards"].items():
+        np.testing.assert_array_equal(read_layers(file)["Combined"], whole[int(frame) - 1])
+    for file, stable in zip(found["per_frame"], whole, strict=True):
+        assert (read_layers(file)["Combined"] != stable).mean() > 0.1, "stabilising did nothing"
+    for alone in ("moving", "markers"):
+        on, off = (read_layers(file)["Combined"] for file in found[alone])
+        np.testing.assert_array_equal(on, off, err_msg=f"{alone}: frames that show something else were averaged in")
+    shot, alone, per_frame = (read_rgba(file) for file in found["composited"])
+    np.testing.assert_array_equal(shot, alone)
+    assert (shot != per_frame).mean() > 0.01, "stabilising did not reach the compositor"
 
 
 def _check_depth(splats: dict[str, np.ndarray], mesh: dict[str, np.ndarray]) -> None:

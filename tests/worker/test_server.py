@@ -8,20 +8,22 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from exgs_blender.cameras.trajectories import extent_of, orbit
+from exgs_blender.cameras.trajectories import extent_of, orbit, turntable
 from exgs_blender.errors import CancelledError, ExgsError
 from exgs_blender.render.rasterize import rasterize
 from exgs_blender.sequence.finish import rgba_linear
 from exgs_blender.splats import SplatObject
-from exgs_blender.worker.client import RenderServer
+from exgs_blender.worker.client import RenderServer, ServerFrame
 from exgs_blender.worker.protocol import RenderSettings
 from exgs_blender.worker.transfer import read_cloud, write_cloud
 from tests.clouds import random_gaussians
+from tests.painters import save_wild_painter
 
 RAW = RenderSettings(restore=False)
 CLOUD = random_gaussians(400, 2)
@@ -68,6 +70,28 @@ def test_bad_request_keeps_the_server(server: RenderServer) -> None:
         server.render([("a", SplatObject(CLOUD))], CAMERAS.select([0]), RenderSettings(restore=False, backend="none"))
     server.render([("a", SplatObject(CLOUD))], CAMERAS.select([0]), RAW)
     assert server.pid == pid
+
+
+def test_stabilised_frames_do_not_depend_on_earlier_requests(server: RenderServer, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    settings = RenderSettings(keep_ratio=0.05, checkpoint=str(save_wild_painter(tmp_path / "model")))
+    cloud = random_gaussians(2000, 1)
+    solid = SplatObject(replace(cloud, opacities=np.full(len(cloud), 4.0, np.float32)))
+    path = turntable(extent_of(CLOUD), 6, width=70, height=50, arc_degrees=6)
+
+    def frame(i: int, stable: bool = True) -> ServerFrame:
+        earlier = [path.select([j]) for j in range(i - 1, max(i - 5, -1), -1)]
+        return server.render([("solid", solid)], path.select([i]), settings, earlier=earlier if stable else None)
+
+    last = frame(5)
+    for i in (0, 2, 4):
+        frame(i)
+    again, alone = frame(5), frame(5, stable=False)
+    assert np.array_equal(last.combined, again.combined)
+    assert np.array_equal(last.unrestored, alone.unrestored)
+    assert np.abs(last.combined - alone.combined).max() > 1e-3
+    server.render([("a", SplatObject(CLOUD))], path.select([4]), settings, earlier=[])  # another scene from the same place
+    assert np.array_equal(frame(5).combined, last.combined)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
