@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
 from exgs_blender.cameras import Cameras, read_cameras
 from exgs_blender.cameras.trajectories import extent_of, flight, turntable
 from exgs_blender.evaluate.metrics import judged, psnr

@@ -72,6 +72,8 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     everywhere = "share of the attention, 0 to 1, for views from all around beside those of the file"
     parser.add_argument("--everywhere", type=_fraction, default=0.0, metavar="SHARE", help=everywhere)
     parser.add_argument("--method", choices=("merge", "exgs"), default="merge", help="ours (default), or the paper's chain")
+    flag = argparse.BooleanOptionalAction
+    parser.add_argument("--restoration", action=flag, default=True, help="measure which repair the frames need, and note it in the file")
     report = parser.add_mutually_exclusive_group()
     report.add_argument("--report", default=BESIDE, metavar="PAGE.html", help="the quality report (default: OUT.exgs.report.html)")
     report.add_argument("--no-report", dest="report", action="store_const", const="", help="do not judge the result")
@@ -94,6 +96,7 @@ def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
         preset=options.preset,
         everywhere=options.everywhere,
         judges=options.judges,
+        restoration=options.restoration,
         report=terminal.report,
     )
     terminal.result(result, compression_lines(result))

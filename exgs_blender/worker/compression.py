@@ -27,6 +27,8 @@ PRESETS = {"near-lossless": 0.0, "balanced": DEFAULT_RATIO, "extreme": 1000.0}
 """Name -> ratio; 0 keeps every Gaussian and rounds it finely."""
 NOTES_RESERVE = 320
 """Bytes that a fitted restoration takes in a file, with some to spare."""
+LEAST_FITTED = 20 * NOTES_RESERVE
+"""A smaller file keeps its bytes for Gaussians."""
 
 
 def compress(
@@ -85,8 +87,10 @@ def compress(
     scored = wanted.rendered(gaussians, under("score views", report))
     scored_done = clock()
     settings = goal.settings(gaussians, method, Path(source).name, given is not None, hold_out)
-    painter = _painter() if restoration and not settings.keep_all else None
-    settings = replace(settings, reserve=NOTES_RESERVE if painter is not None else 0)
+    roomy = settings.psnr is not None or gaussians.ply_bytes / settings.ratio >= LEAST_FITTED
+    painter = _painter() if restoration and roomy and not settings.keep_all else None
+    if painter is not None and settings.psnr is None:
+        settings = replace(settings, reserve=NOTES_RESERVE)
     result: CompressResult = encode(gaussians, scored.statistics, settings, views=scored, report=report)
     seconds = {"read": read_done - start, "score": scored_done - read_done, **result.seconds}
     if painter is not None:

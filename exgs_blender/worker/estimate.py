@@ -73,8 +73,9 @@ def estimate(count: int, ply_bytes: int, goal: Goal, views: int = 0, everywhere:
     ]
     if keep_all:
         rounds = [("code", 1.0 + 24.0 * millions)]
-    judge = 2.0 + 16.0 * millions
-    stages = [("read", 1.5 + 0.5 * millions), ("score views", part * (1.0 + 10.0 * millions)), *(rounds * tries), ("judge", judge)]
+    last: list[Stage] = [] if keep_all else [("fit restoration", 9.0 + 6.0 * millions)]
+    last.append(("judge", 2.0 + 16.0 * millions))
+    stages = [("read", 1.5 + 0.5 * millions), ("score views", part * (1.0 + 10.0 * millions)), *(rounds * tries), *last]
     return Estimate(tuple((name, seconds * speed) for name, seconds in stages), _bytes(ply_bytes, goal))
 
 

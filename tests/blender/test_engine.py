@@ -38,6 +38,8 @@ def test_restoration_changes_combined_and_nothing_else(blender: RunInBlender, wo
     # Whether it reached the pass, not how strong the checkpoint is: without it both are equal to the bit (next line).
     assert np.abs(on["Combined"] - on["Unrestored"]).max() > 1e-3, "restoration did nothing"
     np.testing.assert_array_equal(off["Combined"], off["Unrestored"])
+    told = read_layers(found["refitted"])
+    np.testing.assert_array_equal(told["Combined"], told["Unrestored"])
     for name in ("Unrestored", "Mask"):
         np.testing.assert_allclose(on[name], off[name], atol=1e-5)
 

@@ -13,10 +13,14 @@ from exgs_blender.cameras import write_cameras
 from exgs_blender.cameras.trajectories import extent_of, orbit
 from exgs_blender.errors import CancelledError, ExgsError
 from exgs_blender.evaluate.compare import compare
-from exgs_blender.evaluate.held_out import aside_views
+from exgs_blender.evaluate.held_out import aside_views, held_out_views
+from exgs_blender.evaluate.metrics import judged, psnr
 from exgs_blender.formats import read, write
 from exgs_blender.formats.exgs import read_asset
+from exgs_blender.painter import Painter
+from exgs_blender.render.rasterize import rasterize_all
 from exgs_blender.splats import Gaussians
+from exgs_blender.ugc.guidance import Guidance
 from exgs_blender.worker.compression import PRESETS, compress
 from tests.clouds import random_gaussians
 
@@ -52,6 +56,32 @@ def test_a_wanted_quality_is_reached_on_views_that_took_no_part(capture: Path, c
     result = compress(str(capture), str(tmp_path / "a.exgs"), psnr=30.0, views=6)
     found = compare(cloud, read(tmp_path / "a.exgs"), aside).psnr
     assert found == pytest.approx(30.0, rel=0.03), result["ratio"]
+
+
+def test_the_file_tells_the_painter_what_its_frames_need(capture: Path, cloud: Gaussians, tmp_path: Path) -> None:
+    target = tmp_path / "a.exgs"
+    result = compress(str(capture), str(target), ratio=25, method="exgs", views=8)
+    assert result["bytes"] == target.stat().st_size <= cloud.ply_bytes / 25
+    assert sum(result["sections"].values()) == result["bytes"]
+    assert result["ratio"] == pytest.approx(cloud.ply_bytes / result["bytes"])
+    asset, painter = read_asset(target), Painter.load()
+    guidance = Guidance.parse(asset.guidance)
+    assert guidance.checkpoint == painter.identity
+    assert not guidance.refitted
+    views = held_out_views(cloud, count=4)
+    gains = []
+    for frame, truth in zip(rasterize_all(asset.gaussians, views), rasterize_all(cloud, views), strict=True):
+        restored = painter.restore(frame, asset.keep_ratio, guidance=asset.guidance)
+        gains.append(psnr(judged(restored.rgb), judged(truth.rgb)) - psnr(judged(frame.rgb), judged(truth.rgb)))
+    assert min(gains) > 0.2, gains
+
+
+def test_without_a_fit_the_file_tells_whether_it_was_refitted(capture: Path, tmp_path: Path) -> None:
+    found = {}
+    for method in ("exgs", "merge"):
+        compress(str(capture), str(tmp_path / "a.exgs"), ratio=25, method=method, views=2, restoration=False)
+        found[method] = read_asset(tmp_path / "a.exgs").guidance
+    assert found == {"exgs": "", "merge": Guidance(refitted=True).text()}
 
 
 def test_near_lossless_keeps_all(capture: Path, cloud: Gaussians, tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     obj.exgs.keep_ratio = 0.1
     stage.add_camera(scene, (3, -4, 2.0))
     files = {}
-    for name, restore in (("on", True), ("off", False)):
+    # A re-fitted cloud that brings no mix is left alone.
+    for name, restore, guidance in (("on", True, ""), ("off", False, ""), ("refitted", True, '{"refitted":true}')):
         scene.exgs.restore = restore
+        obj.exgs.guidance = guidance
         scene.render.filepath = str(Path(request["folder"]) / name)
         bpy.ops.render.render(write_still=True)
         files[name] = scene.render.filepath + ".exr"
