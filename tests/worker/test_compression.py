@@ -53,7 +53,7 @@ def test_bytes_are_hit_from_below(capture: Path, cloud: Gaussians, tmp_path: Pat
 
 def test_a_wanted_quality_is_reached_on_views_that_took_no_part(capture: Path, cloud: Gaussians, tmp_path: Path) -> None:
     aside, _ = aside_views(cloud)
-    result = compress(str(capture), str(tmp_path / "a.exgs"), psnr=30.0, views=6)
+    result = compress(str(capture), str(tmp_path / "a.exgs"), psnr=30.0, views=6, restoration=False)
     found = compare(cloud, read(tmp_path / "a.exgs"), aside).psnr
     assert found == pytest.approx(30.0, rel=0.03), result["ratio"]
 
@@ -101,7 +101,16 @@ def test_a_shot_is_kept_better_than_what_it_does_not_see(capture: Path, cloud: G
     write_cameras(tmp_path / "shot.json", front)
     seen, unseen = {}, {}
     for share in (0.0, 0.5, 1.0):
-        compress(str(capture), str(tmp_path / "a.exgs"), 60.0, str(tmp_path / "shot.json"), views=6, hold_out=False, everywhere=share)
+        compress(
+            str(capture),
+            str(tmp_path / "a.exgs"),
+            60.0,
+            str(tmp_path / "shot.json"),
+            views=6,
+            hold_out=False,
+            everywhere=share,
+            restoration=False,
+        )
         found = read(tmp_path / "a.exgs")
         seen[share], unseen[share] = compare(cloud, found, front).psnr, compare(cloud, found, back).psnr
     assert seen[0.0] > seen[1.0] + 0.5
@@ -113,8 +122,8 @@ def test_views_that_judge_are_named_and_not_scored(capture: Path, cloud: Gaussia
     views = orbit(extent_of(cloud), 8, width=96, height=72)
     write_cameras(tmp_path / "all.json", views)
     write_cameras(tmp_path / "test.json", views.select([2, 5]))
-    options = {"cameras": str(tmp_path / "all.json"), "judges": str(tmp_path / "test.json")}
-    result = compress(str(capture), str(tmp_path / "a.exgs"), 40.0, views=6, page=str(tmp_path / "page.html"), **options)  # type: ignore[arg-type]
+    options = {"cameras": str(tmp_path / "all.json"), "judges": str(tmp_path / "test.json"), "page": str(tmp_path / "page.html")}
+    result = compress(str(capture), str(tmp_path / "a.exgs"), 40.0, views=6, restoration=False, **options)  # type: ignore[arg-type]
     assert result["views"] == 6
     page = (tmp_path / "page.html").read_text()
     assert all(views.names[i] in page for i in (2, 5))
