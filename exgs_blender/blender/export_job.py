@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import formats
 from ..errors import ExgsError, MissingDependencyError
-from ..formats.verify import verify_written
+from ..formats.verify import write_verified
 from ..splats import Gaussians, concatenate
 from ..splats.transforms import transformed
 from .job_runner import RUNNER, Task, job_folder
@@ -83,18 +83,13 @@ def export(context: bpy.types.Context, path: Path, options: ExportOptions) -> Ta
         return _by_worker(path, cloud, "compress", {"ratio": options.ratio, "page": ""})
     extra = {"version": options.spz_version} if chosen.name == "spz" else {}
     try:
-        _write(path, cloud, extra)
+        write_verified(path, cloud, **extra)
     except MissingDependencyError:
         params: dict[str, Any] = {"verify": True}
         if extra:
             params["spz_version"] = options.spz_version
         return _by_worker(path, cloud, "convert", params)
     return len(cloud)
-
-
-def _write(path: Path, cloud: Gaussians, options: dict[str, Any]) -> None:
-    formats.write(path, cloud, **options)
-    verify_written(path, cloud)
 
 
 def _by_worker(path: Path, cloud: Gaussians, job: str, params: dict[str, Any]) -> Task:

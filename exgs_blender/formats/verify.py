@@ -3,22 +3,54 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileError
+from ..progress import Report, silent
 from ..splats import Gaussians
 from ..splats.activation import rgb_from_sh0
 from ..splats.gaussians import F32
-from .registry import read
+from .registry import read, write
 
 PLACE_TOLERANCE = 0.02
 """Part of the cloud's size. The coarsest format (ksplat and SOG keep 16 bits, compressed PLY 11 in a chunk) stays far below."""
 COLOUR_TOLERANCE = 0.02
 """Of displayed colour, 0..1; what lies beyond is cut off by some formats."""
 QUANTILES = np.array([0.02, 0.25, 0.5, 0.75, 0.98])
+
+
+def write_verified(path: Path, gaussians: Gaussians, *, report: Report = silent, **options: Any) -> None:
+    """Write a cloud, read it back, and only then put it in the place of an older file.
+
+    Written under its own name in a folder beside the target, since the name chooses the format and some formats are several files.
+
+    Raises:
+        ExgsError: as ``registry.write`` and :func:`verify_written`; an older file of that name is then as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.part.", dir=path.parent))
+    except OSError as error:
+        raise FileError(path, f"cannot be written ({error.strerror})", "Choose a folder that you may write to") from error
+    try:
+        write(folder / path.name, gaussians, report=report, **options)
+        report("read back", 0.0)
+        verify_written(folder / path.name, gaussians)
+        for made in sorted(folder.iterdir(), key=lambda file: file.name == path.name):  # what the file refers to comes first
+            os.replace(made, path.parent / made.name)
+    except FileError as error:
+        raise FileError(path, error.problem, error.hint) from error
+    except OSError as error:
+        raise FileError(path, f"cannot be written ({error.strerror})", "Check free space and permissions") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def verify_written(path: Path, gaussians: Gaussians) -> None:

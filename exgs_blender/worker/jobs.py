@@ -14,7 +14,7 @@ from typing import Any
 from ..cameras import read_cameras
 from ..formats import read, write, writer_for
 from ..formats.describe import stored_bytes
-from ..formats.verify import verify_written
+from ..formats.verify import write_verified
 from ..progress import Report, silent, under
 from ..splats import Gaussians
 from .compression import compress
@@ -38,17 +38,15 @@ def convert(
         sh_degree: drop the bands above it; None keeps all, and a target that cannot hold them is refused.
         level: of a capture with levels of detail; None takes the finest.
         spz_version: 1 to 4, for a target in SPZ.
-        verify: read the file back and compare.
+        verify: read the file back and compare before it takes the place of an older one.
     """
     options = {} if spz_version is None else {"version": spz_version}
     writer_for(target, **options)  # complain before the long read
     gaussians = read(source, report=under("read", report), **({} if level is None else {"level": level}))
     if sh_degree is not None and sh_degree < gaussians.sh_degree:
         gaussians = gaussians.with_sh_degree(sh_degree)
-    write(target, gaussians, report=under("write", report), **options)
-    if verify:
-        report("read back", 0.0)
-        verify_written(Path(target), gaussians)
+    writer = write_verified if verify else write
+    writer(Path(target), gaussians, report=under("write", report), **options)
     return {"target": target, "count": len(gaussians), "sh_degree": gaussians.sh_degree, "bytes": stored_bytes(target)}
 
 
