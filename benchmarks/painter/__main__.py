@@ -12,7 +12,6 @@ truth is the unpruned render. Prints a table and writes ``benchmarks/out/painter
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,11 +28,10 @@ from exgs_blender.render.frame import Frame
 from exgs_blender.render.rasterize import rasterize_all
 
 from .methods import methods
-from .report import save_strip, table
+from .report import save_strip, table, write
 from .scenes import HELD_OUT, load, role
 from .speed import device_name, speed
 
-ROOT = Path(__file__).resolve().parents[2]
 KEEP_RATIOS = (0.1, 0.04, 0.01)
 CUTS: tuple[Cut, ...] = ("exgs", "merge")
 MEASURES = {"psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim, "haarpsi": haarpsi, "flip": lambda a, b: float(flip(a, b).mean())}
@@ -99,11 +97,7 @@ def main() -> None:
     result = {"rows": rows, "milliseconds": speed(painter), "device": device_name(painter), "checkpoint": painter.identity}
     text = table(result)
     print(text)
-    for folder in [ROOT / "benchmarks" / "out"] + ([ROOT / "benchmarks" / "results"] if args.record else []):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "painter.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-        if folder.name == "results":
-            (folder / "painter.md").write_text(text, encoding="utf-8")
+    write("painter", result, text, args.record)
 
 
 if __name__ == "__main__":

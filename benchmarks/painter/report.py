@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from exgs_blender.evaluate.metrics import judged
 from exgs_blender.render.frame import Frame
 
+ROOT = Path(__file__).resolve().parents[2]
 HEADER = """| scene | cut | keep | method | PSNR | gain | worst frame | SSIM | MS-SSIM | HaarPSI | FLIP |
 |---|---|---|---|---|---|---|---|---|---|---|"""
 CUTS = {"exgs": "the paper's", "merge": "ours", "none": "-"}
@@ -42,6 +44,16 @@ def table(result: dict[str, Any]) -> str:
     lines += ["", f"Milliseconds per frame on {result['device']}:", ""]
     lines += [f"- {label}: {ms:.0f} ms" for label, ms in result["milliseconds"].items()]
     return "\n".join(lines) + "\n"
+
+
+def write(name: str, result: dict[str, Any], page: str, record: bool) -> None:
+    """``benchmarks/out/NAME.json``; with ``record`` also ``benchmarks/results/NAME.json`` and ``.md``."""
+    folders = [ROOT / "benchmarks" / "out", *([ROOT / "benchmarks" / "results"] if record else [])]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    if record:
+        (folders[-1] / f"{name}.md").write_text(page, encoding="utf-8")
 
 
 def save_strip(path: Path, frames: tuple[Frame, ...]) -> None:

@@ -15,7 +15,6 @@ change itself flickers along the surfaces: E(out - unrestored), which is 0 for a
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -36,11 +35,10 @@ from exgs_blender.render.frame import Frame
 from exgs_blender.render.rasterize import rasterize_all
 from exgs_blender.splats import Gaussians
 
-from .report import save_strip
+from .report import save_strip, write
 from .scenes import DATA, FILES, HELD_OUT, load
 from .speed import device_name
 
-ROOT = Path(__file__).resolve().parents[2]
 METHODS: tuple[Literal["exgs", "merge"], ...] = ("exgs", "merge")
 KEEP_RATIOS = (0.1, 0.04)
 FRAMES, WIDTH, HEIGHT = 24, 640, 360
@@ -214,11 +212,7 @@ def main() -> None:
     weights = "those of the package" if args.weights == default_weights() else f"`{args.weights.name}`"
     result = {"rows": [asdict(row) for row in rows], "milliseconds": milliseconds, "device": device, "weights": weights}
     print(f"stabilising: {milliseconds:.0f} CPU-ms a 1920 x 1080 frame")
-    for folder in [ROOT / "benchmarks" / "out"] + ([ROOT / "benchmarks" / "results"] if args.record else []):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "painter_temporal.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-        if folder.name == "results":
-            (folder / "painter_temporal.md").write_text(page(rows, milliseconds, device, weights), encoding="utf-8")
+    write("painter_temporal", result, page(rows, milliseconds, device, weights), args.record)
 
 
 if __name__ == "__main__":

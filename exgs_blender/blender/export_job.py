@@ -81,7 +81,7 @@ def export(context: bpy.types.Context, path: Path, options: ExportOptions) -> Ta
         )
     if chosen.name == "exgs" and options.ratio:
         return _by_worker(path, cloud, "compress", {"ratio": options.ratio, "page": ""})
-    extra = {"version": options.spz_version} if chosen.name == "spz" else {}
+    extra: dict[str, Any] = {"version": options.spz_version} if chosen.name == "spz" else {}
     try:
         write_verified(path, cloud, **extra)
     except MissingDependencyError:
