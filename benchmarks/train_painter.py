@@ -17,12 +17,12 @@ import json
 import os
 from pathlib import Path
 
-from exgs_blender.cameras import Cameras, concatenate, read_cameras
-from exgs_blender.cameras.trajectories import extent_of, orbit
+from exgs_blender.cameras import Cameras, read_cameras
 from exgs_blender.formats import registry
 from exgs_blender.painter.degrade import Compressor, Cut
 from exgs_blender.painter.export import Card, export
 from exgs_blender.painter.pairs import PairSettings, make_pairs
+from exgs_blender.painter.recipe import views_of
 from exgs_blender.painter.train import TrainSettings, train
 from exgs_blender.progress import Report
 from exgs_blender.splats import Gaussians
@@ -64,10 +64,7 @@ def load(name: str, made: Path) -> tuple[Gaussians, Cameras, Cameras]:
         scoring = cameras.select(slice(0, None, max(1, len(cameras) // 24))).resized(400)
         return registry.read(path / "point_cloud.ply"), scoring, cameras if len(cameras) < 40 else cameras.select(slice(1, None, 2))
     scene = registry.read(path)
-    extent = extent_of(scene)
-    rings = [orbit(extent, 16, width=400, height=300, phase=phase, distance=far) for phase, far in ((0.27, 1.5), (0.61, 2.4))]
-    in_turn = concatenate(rings).select([i for k in range(16) for i in (k, 16 + k)])
-    return scene, orbit(extent, 28, width=400, height=300, distance=2.0), in_turn
+    return scene, *views_of(path, scene)
 
 
 def scene_names(work: Path) -> list[str]:

@@ -175,7 +175,7 @@ class GaussPainterPipeline(DiffusionPipeline):
                     slice(rows[0] - outer_rows[0], rows[1] - outer_rows[0]),
                     slice(columns[0] - outer_columns[0], columns[1] - outer_columns[0]),
                 )
-                made, _ = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
+                made = predict_change(self.vae, self.unet, self.scheduler, part, keep, int(self.config.timestep))
                 change[..., slice(*rows), slice(*columns)] = made[inner]
         return change[..., :height, :width], support[..., :height, :width]
 
@@ -188,8 +188,8 @@ class GaussPainterPipeline(DiffusionPipeline):
         return int(self.vae.factor) * stride * -(-(cells[0] + cells[1]) // stride)
 
 
-def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
-    """Change [B, 4, H, W] and support [B, 1, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
+def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Tensor, timestep: int) -> Tensor:
+    """Change [B, 4, H, W], float32, of RGBA + nearness [B, 5, H, W] whose sides fit the model."""
     frame, alpha, near = padded[:, :4], padded[:, 3:4], padded[:, 4:]
     masks = guidance(alpha, near, keep, vae.factor)
     latents = vae.encode(frame.to(vae.dtype))
@@ -198,7 +198,7 @@ def predict_change(vae: Any, unet: Any, scheduler: Any, padded: Tensor, keep: Te
     change = vae.decoded_change(restored, unchanged).float()
     # Equal latents decode alike up to rounding, which may depend on the place in the batch; no change must be none at all.
     same = (restored == unchanged).flatten(1).all(dim=1).view(-1, 1, 1, 1)
-    return change.masked_fill(same, 0.0), support_of(alpha, vae.factor)
+    return change.masked_fill(same, 0.0)
 
 
 def clamp_premultiplied(image: Tensor, source: Tensor) -> Tensor:

@@ -120,10 +120,10 @@ def views_of(scene: Path, cloud: Gaussians) -> tuple[Cameras, Cameras]:
 
 def _pairs_of(scene: Path, recipe: Recipe, report: Report) -> str:
     """Make the pairs of a scene that are missing; returns its size in words."""
-    missing = [cut for cut in recipe.cuts if not (recipe.work / "pairs" / f"{name_of(scene)}-{cut}" / INDEX).exists()]
     cloud = registry.read(scene)
-    for cut in missing:
-        folder = recipe.work / "pairs" / f"{name_of(scene)}-{cut}"
+    for cut, folder in zip(recipe.cuts, recipe.folders((scene,)), strict=True):
+        if (folder / INDEX).exists():
+            continue
         make_pairs(folder.name, cloud, *views_of(scene, cloud), Compressor(cut), folder, recipe.pairs, report)
     return f"{len(cloud):,} Gaussians"
 

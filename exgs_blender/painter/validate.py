@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .masks import GUIDANCE, repair_level
+from .masks import GUIDANCE, gate
 from .pairs import U8, PairSet
 from .pipeline import GaussPainterPipeline, clamp_premultiplied, pad_to_multiple, predict_change
 
@@ -46,9 +46,9 @@ def changes(
                     source, truth = (_image(group[r][view], window).to(vae.device) for r in (ratio, 1.0))
                     padded = pad_to_multiple(source, vae.factor * unet.stride)
                     keep = torch.tensor([pairs.kept[ratio]], device=vae.device)
-                    change, weight = predict_change(vae, unet, pipeline.scheduler, padded, keep, int(pipeline.config.timestep))
+                    change = predict_change(vae, unet, pipeline.scheduler, padded, keep, int(pipeline.config.timestep))
                     height, width = source.shape[-2:]
-                    gated = repair_level(keep).view(-1, 1, 1, 1) * weight * change
+                    gated = gate(padded[:, 3:4], keep, vae.factor) * change
                     yield pairs.name, ratio, source[:, :4], truth[:, :4], gated[..., :height, :width]
 
 

@@ -93,15 +93,14 @@ def compress(
         settings = replace(settings, reserve=NOTES_RESERVE)
     result: CompressResult = encode(gaussians, scored.statistics, settings, views=scored, report=report)
     seconds = {"read": read_done - start, "score": scored_done - read_done, **result.seconds}
+    seen = concatenate([part.cameras for part in scored.sets])
     if painter is not None:
         fit_start = clock()
-        seen = concatenate([part.cameras for part in scored.sets])
         result = result.guided(_fitted(painter, gaussians, result.gaussians, seen, method, report))
         seconds["fit restoration"] = clock() - fit_start
     report_start = clock()
     quality = None
     if page:  # measured before anything is written, so that a cancelled job leaves nothing
-        seen = concatenate([part.cameras for part in scored.sets])
         quality = measure_compressed(gaussians, result, source, target, seen, given, hold_out, listed, seconds, under("judge", report))
     with atomic_path(target) as part:
         part.write_bytes(result.data)
