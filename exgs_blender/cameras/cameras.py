@@ -81,6 +81,10 @@ class Cameras:
             names=tuple(self.names[i] for i in rows),
         )
 
+    def evenly(self, count: int) -> Cameras:
+        """At most ``count`` of the views, evenly picked, the first and the last among them."""
+        return self.select(evenly_picked(len(self), count))
+
     def resized(self, long_side: int) -> Cameras:
         """The same views with images whose longer side has ``long_side`` pixels (rounded, at least 1)."""
         factor = long_side / np.maximum(self.widths, self.heights)
@@ -98,6 +102,11 @@ class Cameras:
     def positions(self) -> F64:
         """[C, 3] camera centres in world coordinates."""
         return self.world_from_cam()[:, :3, 3]
+
+
+def evenly_picked(length: int, count: int) -> NDArray[np.int64]:
+    """At most ``count`` of 0..length-1, evenly spread, both ends among them; of one alone the first."""
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(np.int64))
 
 
 def concatenate(sets: Sequence[Cameras]) -> Cameras:

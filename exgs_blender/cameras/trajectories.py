@@ -143,7 +143,7 @@ def flight(cameras: Cameras, count: int, *, width: int, height: int, keys: int =
     ``keys`` views, evenly picked, are joined by a Catmull-Rom curve through their centres and through the
     points one unit ahead of them; the field of view is the first view's, fitted to ``width``.
     """
-    picked = cameras.select(np.unique(np.linspace(0, len(cameras) - 1, min(keys, len(cameras))).round().astype(int)))
+    picked = cameras.evenly(keys)
     world_from_cam = picked.world_from_cam()
     eyes = world_from_cam[:, :3, 3]
     ahead = max(float(np.linalg.norm(np.ptp(eyes, axis=0))), 1e-3)

@@ -75,10 +75,8 @@ def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: 
     Every eighth of ``cameras`` where given (at most ``count``, evenly picked; all by default), else generated with another phase.
     """
     if cameras is not None:
-        mine = np.arange(0, len(cameras), EVERY)
-        if count is not None and count < len(mine):
-            mine = mine[np.unique(np.linspace(0, len(mine) - 1, count).round().astype(int))]
-        return judging_size(cameras.select(mine))
+        mine = cameras.select(slice(0, None, EVERY))
+        return judging_size(mine if count is None else mine.evenly(count))
     return _generated(gaussians, count or HELD_OUT_COUNT, HELD_OUT_PHASE, HELD_OUT_SIZE, up)
 
 
@@ -147,8 +145,7 @@ def _inside_out(extent: Extent, count: int, phase: float, width: int, height: in
 def scoring_views(cameras: Cameras, count: int | None = None) -> Cameras:
     """At most ``count`` (96) of the views, evenly picked, with images 400 px wide: coverage matters more than resolution."""
     count = FILE_TRAIN_COUNT if count is None else count
-    picked = np.unique(np.linspace(0, len(cameras) - 1, min(count, len(cameras))).round().astype(int))
-    return _with_width(cameras.select(picked), MIN_WIDTH)
+    return _with_width(cameras.evenly(count), MIN_WIDTH)
 
 
 def judging_size(cameras: Cameras) -> Cameras:

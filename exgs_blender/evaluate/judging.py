@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..cameras import Cameras
+from ..cameras import Cameras, evenly_picked
 from ..cameras.between import between
 from ..cameras.cameras import F64
 from ..cameras.trajectories import GOLDEN_ANGLE
@@ -72,8 +72,7 @@ def judging_views(
     """
     kind: JudgingKind
     if listed is not None:
-        picked = np.unique(np.linspace(0, len(listed) - 1, min(count, len(listed))).round().astype(int))
-        kind, views = "listed", judging_size(listed.select(picked))
+        kind, views = "listed", judging_size(listed.evenly(count))
     elif given is None:
         kind, views = "generated", held_out_views(gaussians, None, count)
     elif hold_out and len(given) > 1:
@@ -90,7 +89,7 @@ def _between(path: Cameras, count: int, depths: F64) -> Cameras:
     if len(path) == 1:
         copies = path.select([0] * min(MOVED_COPIES, count))
         return replace(copies, names=tuple(f"{path.names[0]}+{i}" for i in range(1, len(copies) + 1)), frames=np.arange(1, len(copies) + 1))
-    starts = np.unique(np.linspace(0, len(path) - 2, min(count, len(path) - 1)).round().astype(int))
+    starts = evenly_picked(len(path) - 1, count)
     shifts = np.array([picture_shifts(path.select([i]), path.select([i + 1]), depths[[i]])[0, 0] for i in starts])
     before, after = path.select(starts), path.select(np.where(shifts < CUT_SHIFT, starts + 1, starts))
     return between(before, after, 0.5, tuple(f"{path.names[i]}-{path.names[i + 1]}" for i in starts))

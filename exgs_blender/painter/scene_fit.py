@@ -96,7 +96,7 @@ def fit_scene(
     Returns:
         guidance without a mix where nothing can be gained.
     """
-    picked = views.select(np.unique(np.linspace(0, len(views) - 1, min(VIEWS, len(views))).round().astype(int)))
+    picked = views.evenly(VIEWS)
     keep = len(compressed) / max(len(source), 1)
     forms = measured(painter, source, compressed, picked, keep, report)
     again = np.arange(len(picked))[::AGAIN_EVERY]

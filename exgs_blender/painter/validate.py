@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cameras import evenly_picked
 from .masks import GUIDANCE, gate
 from .pairs import U8, PairSet
 from .pipeline import GaussPainterPipeline, clamp_premultiplied, pad_to_multiple, predict_change
@@ -40,7 +41,7 @@ def changes(
     assert int(unet.config.in_channels) == int(vae.config.latent_channels) + len(GUIDANCE)
     for pairs in sets:
         for group in pairs.groups:
-            picked = np.unique(np.linspace(0, len(group[1.0]) - 1, views).round().astype(int))
+            picked = evenly_picked(len(group[1.0]), views)
             for ratio in pairs.ratios:
                 for view in picked:
                     source, truth = (_image(group[r][view], window).to(vae.device) for r in (ratio, 1.0))
