@@ -11,7 +11,6 @@ truth is the unpruned render. Prints a table and writes ``benchmarks/out/painter
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import numpy as np
 from exgs_blender.evaluate.flip import flip
 from exgs_blender.evaluate.metrics import judged, psnr, ssim
 from exgs_blender.evaluate.perceptual import haarpsi, ms_ssim
-from exgs_blender.painter import Painter, default_weights
+from exgs_blender.painter import Painter
 from exgs_blender.painter.degrade import Compressor, Cut
 from exgs_blender.painter.scene_fit import fit_scene
 from exgs_blender.progress import silent
@@ -28,8 +27,9 @@ from exgs_blender.render.frame import Frame
 from exgs_blender.render.rasterize import rasterize_all
 
 from .methods import methods
+from .options import options
 from .report import save_strip, table, write
-from .scenes import HELD_OUT, load, role
+from .scenes import load, role
 from .speed import device_name, speed
 
 KEEP_RATIOS = (0.1, 0.04, 0.01)
@@ -85,13 +85,7 @@ def compare(name: str, cut: str, keep: float, method: str, truth: list[Frame], b
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.painter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", nargs="*", default=list(HELD_OUT))
-    parser.add_argument("--weights", type=Path, default=default_weights())
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--record", action="store_true")
-    args = parser.parse_args()
+    args = options("benchmarks.painter", __doc__)
     painter = Painter.load(args.weights, args.device)
     rows = [asdict(row) for name in args.scenes for row in measure(name, painter, args.pictures)]
     result = {"rows": rows, "milliseconds": speed(painter), "device": device_name(painter), "checkpoint": painter.identity}

@@ -41,8 +41,8 @@ def table(result: dict[str, Any]) -> str:
             f"| {gain:+.2f} | {row['worst_gain']:+.2f} | {scores['ssim']:.4f} | {scores['ms_ssim']:.4f} | {scores['haarpsi']:.4f} "
             f"| {scores['flip']:.4f} |"
         )
-    lines += ["", f"Milliseconds per frame on {result['device']}:", ""]
-    lines += [f"- {label}: {ms:.0f} ms" for label, ms in result["milliseconds"].items()]
+    lines += ["", f"Time per frame on {result['device']}:", ""]
+    lines += [f"- {label}: {clock:.0f} ms, {used:.0f} CPU-ms" for label, (clock, used) in result["milliseconds"].items()]
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,6 @@ change itself flickers along the surfaces: E(out - unrestored), which is 0 for a
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -35,6 +34,7 @@ from exgs_blender.render.frame import Frame
 from exgs_blender.render.rasterize import rasterize_all
 from exgs_blender.splats import Gaussians
 
+from .options import options
 from .report import save_strip, write
 from .scenes import DATA, FILES, HELD_OUT, load
 from .speed import device_name
@@ -197,13 +197,7 @@ Restored on {device}.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", nargs="*", default=list(HELD_OUT))
-    parser.add_argument("--weights", type=Path, default=default_weights())
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--record", action="store_true")
-    args = parser.parse_args()
+    args = options("benchmarks.painter.temporal", __doc__)
     painter = Painter.load(args.weights, args.device)
     warm_up()
     print(HEADER)
