@@ -29,6 +29,7 @@ from exgs_blender.formats.registry import read
 from exgs_blender.render import cpu_backend, cpu_blend
 from exgs_blender.render.prepared import PreparedScene, prepare
 from exgs_blender.render.view import View, view_of
+from exgs_blender.threads import sleep_while_waiting
 
 HERE = Path(__file__).resolve().parent
 STAGES = ("project", "colour", "sort", "tiles", "blend")
@@ -133,6 +134,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    sleep_while_waiting()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--results", action="store_true", help="write to benchmarks/results as well")

@@ -28,6 +28,7 @@ from exgs_blender.formats import read, write
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.gaussians import concatenate
 from exgs_blender.splats.morton import morton_order
+from exgs_blender.threads import sleep_while_waiting
 
 MEMORY_LIMIT = 16e9
 BASE_MILLIONS = 0.5
@@ -51,6 +52,7 @@ class Row:
 
 
 def main() -> None:
+    sleep_while_waiting()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
     parser.add_argument("--millions", nargs="+", type=float, default=[0.1, 0.5, 2.0, 5.0, 10.0])
     parser.add_argument("--scene", default="playbot")

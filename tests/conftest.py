@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from exgs_blender.threads import sleep_while_waiting
+
+sleep_while_waiting()
 ROOT = Path(__file__).resolve().parents[1]
 
 

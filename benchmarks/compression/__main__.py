@@ -10,6 +10,7 @@ from functools import cache
 
 from exgs_blender.errors import ExgsError
 from exgs_blender.formats.describe import stored_bytes
+from exgs_blender.threads import sleep_while_waiting
 
 from . import __doc__ as about
 from .judge import Judge, timed_reading
@@ -24,6 +25,7 @@ WHOLE_QUALITIES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 
 
 def main() -> int:
+    sleep_while_waiting()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compression", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )

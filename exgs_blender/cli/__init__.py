@@ -12,6 +12,7 @@ import traceback
 from typing import NoReturn
 
 from ..errors import CancelledError, ExgsError
+from ..threads import sleep_while_waiting
 from .commands import COMMANDS
 from .terminal import Terminal
 
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 cancelled."""
+    sleep_while_waiting()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.debug else logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from ..errors import ExgsError
+from ..threads import sleep_while_waiting
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 LOG_TAIL_LINES = 5
@@ -42,6 +43,7 @@ class WorkerProcess:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONHOME", "PYTHONPATH"))}
         environment.setdefault("HF_HUB_OFFLINE", "1")
+        sleep_while_waiting(environment)
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         try:
             with self.log_path.open("wb") as log:
