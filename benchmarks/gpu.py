@@ -1,33 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything that waits for a CUDA device, in one command that fits ten minutes and goes on where it stopped.
 
-    python benchmarks/gpu.py --output FOLDER [--pairs FOLDER] [--work FOLDER] [--start FOLDER] [--seconds 540] [--dry-run]
+    python benchmarks/gpu.py --output FOLDER [--pairs FOLDER | --made FOLDER] [--work FOLDER] [--start FOLDER] [--seconds 540] [--dry-run]
     python benchmarks/gpu.py --output FOLDER --unpack WORK/full        (on any machine: a state for train_painter.py export)
 
 1. builds gsplat's kernels (``TORCH_EXTENSIONS_DIR`` keeps them in the work folder);
 2. proves that gsplat's frames equal the CPU rasterizer's (PSNR of colour, alpha, depth on made-up clouds);
 3. times both on a cloud of a million Gaussians at 1080p;
 4. times the packaged GaussPainter at 512 x 512 and 1080p;
-5. trains the full-size GaussPainter on cached pairs for the time that is left, with checkpoints, in bfloat16;
-6. times what was trained, likewise.
+5. makes the training pairs of packed scenes, a process for each core (with ``--made``; those that are there are not made again);
+6. trains the full-size GaussPainter on them for the time that is left, with checkpoints, in bfloat16;
+7. times what was trained, likewise.
 
 ``--work`` (default: ``benchmarks/out/gpu``) stays on the machine: kernels, results, the state of the training. The same command
 goes on from there: steps 1 to 4 are not repeated on the same device, training resumes exactly. ``--output`` is what to bring home,
 also when the command is cut off after a step: at most 7 files of less than 16 MiB, 40 MB together (``gpu.json``, the curves, the averaged
 weights in float16 in pieces). A machine without the work folder goes on from those pieces with ``--start``: with new moments of the
-optimiser, but at the same step. ``--dry-run`` walks the same way on the CPU with a tiny model and small sizes. Training pairs come from
-``painter.pairs``; without ``--pairs`` steps 5 and 6 are left out.
+optimiser, but at the same step. ``--dry-run`` walks the same way on the CPU with a tiny model and small sizes. ``--pairs`` is a folder
+of ready pairs (``train_painter.py pairs``), ``--made`` one of scenes small enough to travel (``train_painter.py pack``); without either
+steps 5 to 7 are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,6 +162,31 @@ def least_ms(work: Callable[[], object]) -> float:
     return round(min(times[2:]) * 1e3, 2)
 
 
+def pairing(options: argparse.Namespace) -> dict[str, Any]:
+    """Pairs of all packed scenes, side by side."""
+    from train_painter import made_names, make_pairs_of
+
+    names = made_names(options.made)
+    spawn = multiprocessing.get_context("spawn")  # this process uses CUDA already
+    alone = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    with children_find(alone), ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), spawn) as pool:
+        list(pool.map(make_pairs_of, repeat(options.work), repeat(options.made), names))
+    options.pairs = options.work / "pairs"
+    return {"scenes": names}
+
+
+@contextmanager
+def children_find(values: dict[str, str]) -> Iterator[None]:
+    """Processes that are started inside have these environment variables."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def training(options: argparse.Namespace) -> dict[str, Any]:
     """Train on the pairs for the time that is left, and bring home what there is; goes on from WORK/full, or from --start."""
     from exgs_blender.painter.checkpoint import STATE
@@ -232,7 +263,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="what to bring home")
     parser.add_argument("--work", type=Path, default=ROOT / "benchmarks" / "out" / "gpu", help="what stays, to go on from")
-    parser.add_argument("--pairs", type=Path)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--pairs", type=Path)
+    source.add_argument("--made", type=Path)
     parser.add_argument("--start", type=Path, dest="start_from", help="pieces that an earlier machine brought home")
     parser.add_argument("--unpack", type=Path, metavar="RUN", help="only make a state there of the pieces in --output")
     parser.add_argument(
@@ -253,7 +286,9 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(options.work / "extensions"))
     steps: dict[str, Step] = {"device": device_facts, "parity": parity, "speed": speed, "painter_speed": painter_speed}
-    if options.pairs:
+    if options.made:
+        steps["pairing"] = pairing
+    if options.pairs or options.made:
         steps["training"] = training
     results = earlier(options)
     for name in [name for name in steps if name not in results]:

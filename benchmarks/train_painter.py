@@ -2,6 +2,7 @@
 """Make the checkpoint of GaussPainter: pairs of the training scenes, training (resumable), export with the model card.
 
     python benchmarks/make_training_scenes.py MADE --count 8 --fit "..."     (a 3DGS trainer of your own)
+    python benchmarks/train_painter.py pack PACK --made MADE                 (only for a GPU machine elsewhere, see gpu.py)
     python benchmarks/train_painter.py pairs WORK --made MADE
     python benchmarks/train_painter.py train WORK [--steps 8000] [--preset full --device cuda --time-limit 580]
     python benchmarks/train_painter.py export WORK OUT
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from pathlib import Path
 
 from exgs_blender.cameras import Cameras, read_cameras
@@ -55,7 +57,7 @@ def load(name: str, made: Path) -> tuple[Gaussians, Cameras, Cameras]:
     """(scene, views to score with, views of the pairs)."""
     if name.startswith("made"):
         cameras = read_cameras(made / name / "transforms.json")
-        return registry.read(made / name / "point_cloud.ply"), cameras.select(slice(0, None, 2)).resized(400), cameras
+        return registry.read(capture_in(made / name)), cameras.select(slice(0, None, 2)).resized(400), cameras
     path = DATA / "scenes" / CAPTURES[name][0]
     if name.endswith("trained"):
         kept_back = set(read_cameras(path / "cameras_test.json").names)
@@ -102,13 +104,29 @@ def bar(every: float = 0.01) -> Report:
     return listen
 
 
-def make_all_pairs(work: Path, made: Path) -> None:
-    names = [*CAPTURES, *sorted(path.parent.name for path in made.glob("made-*/point_cloud.ply"))]
-    for name in names:
-        for method in CUTS:
-            folder = work / "pairs" / f"{name}-{method}"
-            if not (folder / "pairs.json").exists():
-                make_pairs(folder.name, *load(name, made), Compressor(method), folder, PairSettings(RATIOS, SIDES), bar(0.25))
+def capture_in(folder: Path) -> Path:
+    """The scene in a folder that ``make_training_scenes.py`` or :func:`pack` filled."""
+    return next(path for path in (folder / "point_cloud.ply", folder / "point_cloud.spz") if path.exists())
+
+
+def made_names(made: Path) -> list[str]:
+    return sorted({path.parent.name for path in made.glob("made-*/point_cloud.*") if path.suffix in (".ply", ".spz")})
+
+
+def pack(made: Path, out: Path) -> None:
+    """The made scenes without their images, as SPZ: about 1.5 MB each instead of 17."""
+    for name in made_names(made):
+        (out / name).mkdir(parents=True, exist_ok=True)
+        registry.write(out / name / "point_cloud.spz", registry.read(capture_in(made / name)))
+        shutil.copyfile(made / name / "transforms.json", out / name / "transforms.json")
+
+
+def make_pairs_of(work: Path, made: Path, name: str) -> None:
+    """The pairs of a scene that are missing, by every cut."""
+    for method in CUTS:
+        folder = work / "pairs" / f"{name}-{method}"
+        if not (folder / "pairs.json").exists():
+            make_pairs(folder.name, *load(name, made), Compressor(method), folder, PairSettings(RATIOS, SIDES), bar(0.25))
 
 
 def ship(args: argparse.Namespace) -> None:
@@ -126,7 +144,7 @@ def ship(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", choices=("pairs", "train", "export"))
+    parser.add_argument("job", choices=("pack", "pairs", "train", "export"))
     parser.add_argument("work", type=Path)
     parser.add_argument("out", type=Path, nargs="?", default=Path("model"))
     parser.add_argument("--made", type=Path, default=Path("made"))
@@ -141,8 +159,11 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="results to put into the card, Markdown")
     parser.add_argument("--remark", action="append", default=[], help="a sentence for the card")
     args = parser.parse_args()
-    if args.job == "pairs":
-        make_all_pairs(args.work, args.made)
+    if args.job == "pack":
+        pack(args.made, args.work)
+    elif args.job == "pairs":
+        for name in (*CAPTURES, *made_names(args.made)):
+            make_pairs_of(args.work, args.made, name)
     elif args.job == "train":
         print(train(settings_of(args), bar()))
     else:

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
+from exgs_blender.cameras import write_transforms
 from exgs_blender.cameras.trajectories import extent_of, orbit
+from exgs_blender.formats import write
 from exgs_blender.painter.pairs import PairSettings, make_pairs
 
 from .clouds import random_gaussians
@@ -83,6 +85,43 @@ def test_dry_run_measures_trains_goes_on_and_hands_back(pairs: Path, tmp_path: P
     assert "step 4" in command("--output", str(homes[2]), "--unpack", str(tmp_path / "run"))
     with safe_open(tmp_path / "run" / "state.safetensors", framework="pt") as file:
         assert file.metadata()["step"] == "4"
+
+
+def test_packed_scenes_travel_and_become_pairs(tmp_path: Path) -> None:
+    for number in (0, 5):  # one to train on, one of those that are held back
+        folder = tmp_path / "made" / f"made-{number:02d}"
+        folder.mkdir(parents=True)
+        cloud = random_gaussians(300, 1, seed=number)
+        write(folder / "point_cloud.ply", cloud)
+        write_transforms(folder / "transforms.json", orbit(extent_of(cloud), 3, width=48, height=36))
+    pack = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "train_painter.py"),
+        "pack",
+        str(tmp_path / "packed"),
+        "--made",
+        str(tmp_path / "made"),
+    ]
+    subprocess.run(pack, check=True, timeout=600)
+    assert {path.name for path in (tmp_path / "packed").rglob("*.*")} == {"point_cloud.spz", "transforms.json"}
+
+    line = [
+        "--dry-run",
+        "--made",
+        str(tmp_path / "packed"),
+        "--steps",
+        "1",
+        "--work",
+        str(tmp_path / "work"),
+        "--output",
+        str(tmp_path / "home"),
+    ]
+    command(*line)
+    told = results_in(tmp_path / "home")
+    assert told["pairing"]["scenes"] == ["made-00", "made-05"]
+    assert told["training"]["pairs"] == ["made-00-decimate", "made-00-exgs"]
+    assert told["training"]["held_out"] == ["made-05-decimate", "made-05-exgs"]
+    assert told["training"]["steps"] == 1
 
 
 def test_without_cuda_it_says_so(tmp_path: Path) -> None:
