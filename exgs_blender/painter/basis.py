@@ -86,10 +86,14 @@ def mixed(frame: Tensor, nearness: Tensor, change: Tensor, coefficients: Sequenc
     return total
 
 
-def stacked(frame: Tensor, nearness: Tensor, change: Tensor) -> Tensor:
-    """[COUNT, B, 4, H, W]: every map times every mask of its, in the order of the coefficients."""
-    every = [part.image if mask is None else part.image * mask for part in maps(frame, nearness, change) for mask in part.masks]
-    return torch.stack(every)
+def stacked(frame: Tensor, nearness: Tensor, change: Tensor, step: int = 1) -> Tensor:
+    """[COUNT, B, 4, H/step, W/step]: every map times every mask of its, in the order of the coefficients, at every ``step``-th pixel."""
+
+    def some(image: Tensor) -> Tensor:
+        return image[..., ::step, ::step]
+
+    parts = ((some(part.image), mask) for part in maps(frame, nearness, change) for mask in part.masks)
+    return torch.stack([image if mask is None else image * some(mask) for image, mask in parts])
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:

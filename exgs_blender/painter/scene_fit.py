@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..cameras import Cameras
+from ..cameras import Cameras, evenly_picked
 from ..progress import Report, silent, track
 from ..splats import Gaussians
+from ..splats.gaussians import F32
 from ..ugc.guidance import Guidance
 from .basis import COUNT, stacked
 
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from .restore import Painter
 
 F64 = NDArray[np.float64]
+F16 = NDArray[np.float16]
 
 VIEWS = 24
 AGAIN_EVERY = 6
 """Every sixth view is looked at twice more, its middle LARGE_SCALE and all of it SMALL_SCALE times as large: the coefficients must serve
 thumbnails and full HD (fitted without the small ones, frames of 192 pixels lost 0.4 dB)."""
 LARGE_SCALE, SMALL_SCALE = 2.4, 0.4
+STEP = 2
+"""Every second pixel of every second row is measured: neighbours say much the same, and a view takes a third of the time."""
 ALPHA_WEIGHT = 0.5
 """How much an error of alpha counts beside one of a colour."""
 CAUTIONS = (0.0, 2.0, 6.0, 12.0)
@@ -85,20 +89,29 @@ class SceneFit:
 
 
 def fit_scene(
-    painter: Painter, source: Gaussians, compressed: Gaussians, views: Cameras, refitted: bool, report: Report = silent
+    painter: Painter,
+    source: Gaussians,
+    compressed: Gaussians,
+    views: Cameras,
+    refitted: bool,
+    report: Report = silent,
+    looks: Sequence[F16] | None = None,
 ) -> SceneFit:
     """Fit the restoration of a compressed cloud's frames to its source's.
 
     Args:
         views: those that matter, in the size that they are looked at.
         refitted: goes into the guidance.
+        looks: what the source looks like from each of ``views``, where that is known: [H, W, 4], premultiplied, 0..1.
 
     Returns:
         guidance without a mix where nothing can be gained.
     """
-    picked = views.evenly(VIEWS)
+    index = evenly_picked(len(views), VIEWS)
+    picked = views.select(index)
     keep = len(compressed) / max(len(source), 1)
-    forms = measured(painter, source, compressed, picked, keep, report)
+    known = None if looks is None else [looks[i] for i in index]
+    forms = measured(painter, source, compressed, picked, keep, report, known)
     again = np.arange(len(picked))[::AGAIN_EVERY]
     found, mean, worst = fitted(forms, np.concatenate([np.arange(len(picked)), again, again]))
     if found is None:
@@ -106,13 +119,21 @@ def fit_scene(
     return SceneFit(Guidance(refitted, tuple(found.tolist()), painter.identity), mean, worst)
 
 
-def measured(painter: Painter, source: Gaussians, compressed: Gaussians, views: Cameras, keep: float, report: Report) -> Forms:
-    """The forms of all views, then of the large, then of the small ones."""
+def measured(
+    painter: Painter,
+    source: Gaussians,
+    compressed: Gaussians,
+    views: Cameras,
+    keep: float,
+    report: Report = silent,
+    looks: Sequence[F16] | None = None,
+) -> Forms:
+    """The forms of all views, then of the large, then of the small ones; arguments as for :func:`fit_scene`."""
     again = views.select(slice(0, None, AGAIN_EVERY))
     small = again.resized(max(round(SMALL_SCALE * int(np.max([again.widths, again.heights]))), 1))
     sizes = [views, middle_of(again, LARGE_SCALE), small]
     found = []
-    for before, after in track(_pairs(source, compressed, sizes), "fit restoration", report, total=sum(map(len, sizes))):
+    for before, after in track(_pairs(source, compressed, sizes, looks), "fit restoration", report, total=sum(map(len, sizes))):
         found.append(_form(painter, before, after, keep))
     A, b, e = (np.stack(part) for part in zip(*found, strict=True))
     return Forms(A, b, e)
@@ -127,23 +148,32 @@ def middle_of(views: Cameras, scale: float) -> Cameras:
     return replace(views, Ks=Ks)
 
 
-def _pairs(source: Gaussians, compressed: Gaussians, sizes: Sequence[Cameras]) -> Iterator[tuple[Frame, Frame]]:
+def _pairs(
+    source: Gaussians, compressed: Gaussians, sizes: Sequence[Cameras], looks: Sequence[F16] | None
+) -> Iterator[tuple[Frame, F16 | F32]]:
+    """The compressed cloud's frames, and what they should look like; ``looks`` are those of the first size."""
     from ..render.prepared import prepare
     from ..render.rasterize import rasterize_all
 
     clouds = prepare(compressed), prepare(source)
-    for views in sizes:
-        yield from zip(*(rasterize_all(cloud, views) for cloud in clouds), strict=True)
+    for i, views in enumerate(sizes):
+        wanted = looks if looks is not None and i == 0 else (_look(frame) for frame in rasterize_all(clouds[1], views))
+        yield from zip(rasterize_all(clouds[0], views), wanted, strict=True)
+
+
+def _look(frame: Frame) -> F32:
+    return np.concatenate([np.clip(frame.rgb, 0, 1), frame.alpha[..., None]], axis=2)
 
 
 @torch.inference_mode()
-def _form(painter: Painter, frame: Frame, truth: Frame, keep: float) -> tuple[F64, F64, F64]:
-    """A, b, e of one view."""
+def _form(painter: Painter, frame: Frame, look: F16 | F32, keep: float) -> tuple[F64, F64, F64]:
+    """A, b, e of one view, of every STEP-th pixel each way."""
     rgba, nearness, change, support = painter.looked_at(frame, keep)
-    wanted = torch.from_numpy(np.concatenate([np.clip(truth.rgb, 0, 1), truth.alpha[..., None]], axis=2).transpose(2, 0, 1)).to(rgba)
+    some = slice(None), slice(None, None, STEP), slice(None, None, STEP)
+    wanted = torch.from_numpy(look.transpose(2, 0, 1)[some].copy()).to(rgba)
     weight = torch.tensor([1.0, 1.0, 1.0, ALPHA_WEIGHT], device=rgba.device).view(4, 1, 1)
-    rows = (stacked(rgba, nearness, change)[:, 0] * support[0] * weight).reshape(COUNT, -1)
-    rest = ((wanted - rgba[0].clamp(0, 1)) * weight).reshape(-1)
+    rows = stacked(rgba, nearness, change, STEP)[:, 0].mul_(support[0][some] * weight).reshape(COUNT, -1)
+    rest = ((wanted - rgba[0].clamp(0, 1)[some]) * weight).reshape(-1)
     pixels = rest.numel()
     return _f64(rows @ rows.T / pixels), _f64(rows @ rest / pixels), _f64(rest @ rest / pixels)
 

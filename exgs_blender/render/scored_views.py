@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..cameras import Cameras
+from ..cameras import Cameras, concatenate
 from ..progress import Report, silent, track
 from ..splats import BlendStatistics, Gaussians, NormalEquations
 from ..splats.ellipsoids import Ellipsoids
@@ -51,6 +51,11 @@ class ScoredViews:
     def count(self) -> int:
         """Number of scored views."""
         return sum(len(views.cameras) for views in self.sets)
+
+    @property
+    def cameras(self) -> Cameras:
+        """All scored views, set after set."""
+        return concatenate([views.cameras for views in self.sets])
 
     def equations(self, cloud: Ellipsoids, turn: int, report: Report = silent) -> NormalEquations:
         """See ``ugc.refit.Fit``."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_path
-from ..cameras import Cameras, concatenate, read_cameras
+from ..cameras import Cameras, read_cameras
 from ..errors import ExgsError, FileError, MissingDependencyError
 from ..formats import read
 from ..progress import Report, silent, under
@@ -93,10 +93,10 @@ def compress(
         settings = replace(settings, reserve=NOTES_RESERVE)
     result: CompressResult = encode(gaussians, scored.statistics, settings, views=scored, report=report)
     seconds = {"read": read_done - start, "score": scored_done - read_done, **result.seconds}
-    seen = concatenate([part.cameras for part in scored.sets])
+    seen = scored.cameras
     if painter is not None:
         fit_start = clock()
-        result = result.guided(_fitted(painter, gaussians, result.gaussians, seen, method, report))
+        result = result.guided(_fitted(painter, gaussians, result.gaussians, scored, method, report))
         seconds["fit restoration"] = clock() - fit_start
     report_start = clock()
     quality = None
@@ -133,10 +133,11 @@ def _painter() -> Painter | None:
         return None
 
 
-def _fitted(painter: Painter, source: Gaussians, compressed: Gaussians, views: Cameras, method: str, report: Report) -> Guidance:
+def _fitted(painter: Painter, source: Gaussians, compressed: Gaussians, scored: ScoredViews, method: str, report: Report) -> Guidance:
     from ..painter.scene_fit import fit_scene
 
-    return fit_scene(painter, source, compressed, views, refitted=method == "merge", report=report).guidance
+    looks = [target.rgba for part in scored.sets for target in part.targets]
+    return fit_scene(painter, source, compressed, scored.cameras, refitted=method == "merge", report=report, looks=looks).guidance
 
 
 @dataclass(frozen=True)
