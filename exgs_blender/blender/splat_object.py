@@ -10,10 +10,12 @@ attribute          type         content
 ``rotation``       quaternion   wxyz
 ``radiance:sh_0``  float3       the first coefficient of degree 1 (RGB), then ``sh_1`` ...
 ``radius``         float        0, so that EEVEE and Cycles before 5.3 do not draw balls (ours, never required)
+``exgs_rest``      float3       ``position`` when the other attributes were written (ours, never required)
 =================  ===========  =======================================================
 
 The object is a point cloud, or a mesh of loose vertices where this Blender cannot make one. Whatever
-Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back.
+Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back. They move ``position`` alone;
+from where it was before, :func:`read_attributes` finds how to turn and scale the rest. Objects without ``exgs_rest`` are taken as they are.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from ..errors import ExgsError
 from ..splats import Gaussians
 from ..splats.activation import log_from_scale, logit_from_opacity, opacity_from_logit, scale_from_log, unit_quats
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ..splats.motions import follow, motions_between
 
 NATIVE = bpy.app.version >= (5, 3, 0)
 """From 5.3 on Blender draws splats itself."""
@@ -40,6 +43,7 @@ SCALE = "scale"
 ROTATION = "rotation"
 SH_PREFIX = "radiance:sh_"
 RADIUS = "radius"
+REST = "exgs_rest"
 
 BLOCK = 2048
 """Points that are rearranged at a time: few enough for the processor's cache."""
@@ -108,7 +112,7 @@ def _new_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> 
 
 
 def read_attributes(data: Any) -> dict[str, F32]:
-    """The raw attribute arrays of a splat data-block, by name: float32 [N, 3] or [N, 4].
+    """The attribute arrays of a splat data-block, by name: float32 [N, 3] or [N, 4]; shapes and SH turned as the points were.
 
     Raises:
         ExgsError: it is not a splat, or its SH attributes have gaps.
@@ -120,7 +124,15 @@ def read_attributes(data: Any) -> dict[str, F32]:
     if set(names) != {*REQUIRED, *higher} or len(higher) + 1 not in SH_COEFFICIENTS:
         allowed = ", ".join(str(k - 1) for k in SH_COEFFICIENTS)
         raise ExgsError(f"'{data.name}' has {len(higher)} attributes '{SH_PREFIX}...'; expected {allowed}, numbered from 0 without gaps")
-    return {name: _get(data.attributes[name]) for name in names}
+    found = {name: _get(data.attributes[name]) for name in names}
+    rest = None if NATIVE else data.attributes.get(REST)
+    if rest is None or rest.domain != "POINT" or rest.data_type != "FLOAT_VECTOR":
+        return found
+    motions = motions_between(_get(rest), found[POSITION])
+    if not motions.turns:
+        return found
+    turned = _arrays(follow(gaussians_from_attributes(found), motions))
+    return {name: array if name in (POSITION, BASE) else turned[name] for name, array in found.items()}
 
 
 def content_key(attributes: dict[str, F32]) -> str:
@@ -196,17 +208,22 @@ def _convert_to_point_cloud(context: bpy.types.Context, obj: bpy.types.Object) -
 
 
 def write_attributes(data: Any, gaussians: Gaussians) -> None:
+    """Set all attributes; the points rest where they are now."""
     types = bpy.types.Attribute.bl_rna.properties["data_type"].enum_items
-    float4 = "FLOAT4" if "FLOAT4" in types else "FLOAT_COLOR"
+    kinds = {BASE: "FLOAT4" if "FLOAT4" in types else "FLOAT_COLOR", ROTATION: "QUATERNION"}
+    for name, values in _arrays(gaussians).items():
+        _set(data, name, kinds.get(name, "FLOAT_VECTOR"), values)
+    if not NATIVE:  # 5.3 knows splats, and what its tools do to them is not ours to correct
+        _set(data, REST, "FLOAT_VECTOR", gaussians.means)
+
+
+def _arrays(gaussians: Gaussians) -> dict[str, F32]:
+    """Inverse of :func:`gaussians_from_attributes`."""
     base = np.empty((len(gaussians), 4), np.float32)
     base[:, :3] = gaussians.sh0[:, 0]
     base[:, 3] = opacity_from_logit(gaussians.opacities)
-    _set(data, POSITION, "FLOAT_VECTOR", gaussians.means)
-    _set(data, BASE, float4, base)
-    _set(data, SCALE, "FLOAT_VECTOR", scale_from_log(gaussians.scales))
-    _set(data, ROTATION, "QUATERNION", unit_quats(gaussians.quats))
-    for i, values in enumerate(_by_coefficient(gaussians.shN)):
-        _set(data, f"{SH_PREFIX}{i}", "FLOAT_VECTOR", values)
+    found = {POSITION: gaussians.means, BASE: base, SCALE: scale_from_log(gaussians.scales), ROTATION: unit_quats(gaussians.quats)}
+    return found | {f"{SH_PREFIX}{i}": values for i, values in enumerate(_by_coefficient(gaussians.shN))}
 
 
 def _by_coefficient(rest: F32) -> F32:

@@ -42,12 +42,17 @@ class AffineMap:
 def magnitude(rest: F64, now: F64) -> float:
     """Size of the numbers, in units of ``now``, that were rounded on the way."""
     scale = extent(now) / max(extent(rest), 1e-30)
-    return float(max(np.abs(now).max(), np.abs(rest).max() * min(scale, 1e6)))
+    return max(_largest(now), _largest(rest) * min(scale, 1e6))
 
 
 def extent(points: F64) -> float:
-    """Root mean square distance from the middle."""
-    return float(np.sqrt(points.var(axis=0).sum()))
+    """Root mean square distance of points [N, 3] from their middle."""
+    middle, flat = points.mean(axis=0), points.reshape(-1)
+    return float(np.sqrt(max(flat @ flat / len(points) - middle @ middle, 0.0)))
+
+
+def _largest(values: F64) -> float:
+    return float(max(values.max(), -values.min()))
 
 
 def fit_affine(rest: F64, now: F64) -> tuple[AffineMap, int]:
@@ -57,7 +62,7 @@ def fit_affine(rest: F64, now: F64) -> tuple[AffineMap, int]:
     values, vectors = np.linalg.eigh(old.T @ old)
     scale = max(extent(now), 1e-30) / max(extent(rest), 1e-30)
     rounded = ROUNDING * magnitude(rest, now) / scale
-    spanned = values > np.maximum((SPANNED * rounded) ** 2, len(rest) * (THICK * ROUNDING * np.abs(rest).max()) ** 2)
+    spanned = values > np.maximum((SPANNED * rounded) ** 2, len(rest) * (THICK * ROUNDING * _largest(rest)) ** 2)
     axes = vectors[:, spanned]
     images = (new.T @ old) @ axes / values[spanned]
     linear = _completed(axes, images)

@@ -234,10 +234,10 @@ class _Search:
         """Fit a map of some points again to all that it explains, and give it those; False where they are few."""
         if len(left) < WINDOW:
             return False
-        limit = self._most(left, tolerance)
         some = left[:: max(len(left) // DRAWN, 1)]
-        if (found.miss(self.rest[some], self.now[some]) <= 10 * limit).mean() < SHARE:
+        if (found.miss(self.rest[some], self.now[some]) <= 10 * self._most(some, tolerance)).mean() < SHARE:
             return False
+        limit = self._most(left, tolerance)
         counts = []
         for factor in (10, 3, 1):
             rows = left[found.miss(self.rest[left], self.now[left]) <= factor * limit]

@@ -104,14 +104,18 @@ def _turned_sh(gaussians: Gaussians, turn: F64) -> F32:
 
 
 def _reshaped(gaussians: Gaussians, linear: F64) -> tuple[F32, F32]:
-    """Log scales and rotations of L C L^T, with C^(1/2) = R S: the singular values and left vectors of L R S."""
-    scales, quats = np.empty_like(gaussians.scales), np.empty_like(gaussians.quats)
+    """Log scales and rotations of L C L^T, with C^(1/2) = R S: the singular values and left vectors of L R S.
+
+    Gaussians with a value that is not finite stay as they are.
+    """
+    scales, quats = gaussians.scales.copy(), gaussians.quats.copy()
     for rows in _chunks(len(gaussians)):
         axes = matrices_from_quats(gaussians.quats[rows]) * scale_from_log(gaussians.scales[rows])[:, None, :]
-        left, stretch, _ = np.linalg.svd(linear @ axes)
+        finite = np.isfinite(axes).all(axis=(1, 2))
+        left, stretch, _ = np.linalg.svd(linear @ axes[finite])
         left *= np.linalg.det(left)[:, None, None]
-        scales[rows] = log_from_scale(stretch.astype(np.float32))
-        quats[rows] = quats_from_matrices(left)
+        scales[rows][finite] = log_from_scale(stretch.astype(np.float32))
+        quats[rows][finite] = quats_from_matrices(left)
     return scales, quats
 
 
