@@ -125,14 +125,26 @@ def read_attributes(data: Any) -> dict[str, F32]:
         allowed = ", ".join(str(k - 1) for k in SH_COEFFICIENTS)
         raise ExgsError(f"'{data.name}' has {len(higher)} attributes '{SH_PREFIX}...'; expected {allowed}, numbered from 0 without gaps")
     found = {name: _get(data.attributes[name]) for name in names}
-    rest = None if NATIVE else data.attributes.get(REST)
-    if rest is None or rest.domain != "POINT" or rest.data_type != "FLOAT_VECTOR":
-        return found
-    motions = motions_between(_get(rest), found[POSITION])
-    if not motions.turns:
+    rest = _rest(data)
+    motions = None if rest is None else motions_between(rest, found[POSITION])
+    if motions is None or not motions.turns:
         return found
     turned = _arrays(follow(gaussians_from_attributes(found), motions))
     return {name: array if name in (POSITION, BASE) else turned[name] for name, array in found.items()}
+
+
+def at_rest(data: Any) -> bool:
+    """Whether the attributes, as they are stored, are what :func:`read_attributes` gives, as far as anybody knows."""
+    rest = _rest(data)
+    return rest is None or np.array_equal(rest, _get(data.attributes[POSITION]))
+
+
+def _rest(data: Any) -> F32 | None:
+    """Where the points were when the other attributes were written; None where nobody noted it, or where Blender itself knows splats."""
+    rest = data.attributes.get(REST)
+    if NATIVE or rest is None or rest.domain != "POINT" or rest.data_type != "FLOAT_VECTOR":
+        return None
+    return _get(rest)
 
 
 def content_key(attributes: dict[str, F32]) -> str:

@@ -34,6 +34,7 @@ def test_pictures_stay_whatever_moved_the_points(blender: RunInBlender) -> None:
     assert not {name: figure for name, figure in figures.items() if not figure > SAME_DB}
     assert len(figures) >= 20
     assert found["kept as they are"], "a cloud of others was changed"
+    assert not found["ours"]["nothing to write"]
     assert found["ours"]["rest"] == 0
     assert found["ours"]["rotation"] == 0
     assert found["survives"] == []

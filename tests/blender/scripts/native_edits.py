@@ -256,19 +256,19 @@ def _without_rest() -> bool:
     return all(np.array_equal(before[name], after[name]) for name in before if name != splat_object.POSITION)
 
 
-def _then_ours() -> dict[str, float]:
-    """Our own Apply after Blender's: the attributes are those of the new place, and nothing is left to correct."""
+def _then_ours() -> dict[str, Any]:
+    """Our own Apply after Blender's, which left nothing to apply: the attributes are those of the new place, with nothing to correct."""
     _clear()
     obj = placed("capture", cloud())
     _apply()
-    obj.rotation_euler = (1, 2, 3)
-    bpy.context.view_layer.update()
+    before = splat_object.at_rest(obj.data)
     bpy.ops.exgs.apply_transform()
     values = {
         name: splat_object._get(obj.data.attributes[name]) for name in (splat_object.REST, splat_object.POSITION, splat_object.ROTATION)
     }
     read = read_attributes(obj.data)
     return {
+        "nothing to write": before,
         "rest": float(np.abs(values[splat_object.REST] - values[splat_object.POSITION]).max()),
         "rotation": float(np.abs(values[splat_object.ROTATION] - read[splat_object.ROTATION]).max()),
     }
