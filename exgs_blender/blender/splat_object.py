@@ -74,12 +74,16 @@ def is_splat_object(obj: bpy.types.Object | None) -> bool:
     return obj is not None and is_splat_data(obj.data)
 
 
-def shown_splats(depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.DepsgraphObjectInstance]:
-    """Every visible object and instance of an evaluated scene that holds Gaussians; each is valid until the next is asked for."""
+def shown_instances(depsgraph: bpy.types.Depsgraph) -> Iterator[tuple[bpy.types.DepsgraphObjectInstance, bool]]:
+    """Every visible object and instance of an evaluated scene, and whether it holds Gaussians; each is valid until the next."""
     for instance in depsgraph.object_instances:
-        obj = instance.object
-        if instance.show_self and obj.type in ("POINTCLOUD", "MESH") and is_splat_data(obj.data):
-            yield instance
+        if instance.show_self:
+            yield instance, is_splat_data(instance.object.data)
+
+
+def shown_splats(depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.DepsgraphObjectInstance]:
+    """Those of :func:`shown_instances` that hold Gaussians."""
+    return (instance for instance, splats in shown_instances(depsgraph) if splats)
 
 
 def create_splat_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> bpy.types.Object:

@@ -110,7 +110,8 @@ def _reshaped(gaussians: Gaussians, linear: F64) -> tuple[F32, F32]:
     """
     scales, quats = gaussians.scales.copy(), gaussians.quats.copy()
     for rows in _chunks(len(gaussians)):
-        axes = matrices_from_quats(gaussians.quats[rows]) * scale_from_log(gaussians.scales[rows])[:, None, :]
+        with np.errstate(invalid="ignore"):
+            axes = matrices_from_quats(gaussians.quats[rows]) * scale_from_log(gaussians.scales[rows])[:, None, :]
         finite = np.isfinite(axes).all(axis=(1, 2))
         left, stretch, _ = np.linalg.svd(linear @ axes[finite])
         left *= np.linalg.det(left)[:, None, None]

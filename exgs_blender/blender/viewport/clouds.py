@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...errors import ExgsError
 from ...splats.gaussians import F32
 from ..content import CONTENT
-from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, is_splat_data, read_attributes
+from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, read_attributes, shown_instances
 from .packing import PackedCloud, pack_cloud
 
 F64 = NDArray[np.float64]
@@ -95,12 +95,10 @@ class SceneClouds:
     def _read(self, depsgraph: bpy.types.Depsgraph, known: set[str]) -> Snapshot:
         shown: list[Shown] = []
         occluders, problem = False, ""
-        for instance in depsgraph.object_instances:
+        for instance, splats in shown_instances(depsgraph):
             obj = instance.object
-            if not instance.show_self or obj.type not in OCCLUDERS:
-                continue
-            if obj.type not in ("MESH", "POINTCLOUD") or not is_splat_data(obj.data):
-                occluders |= obj.display_type in ("SOLID", "TEXTURED")
+            if not splats:
+                occluders |= obj.type in OCCLUDERS and obj.display_type in ("SOLID", "TEXTURED")
                 continue
             try:
                 key = self._key(instance, depsgraph, known)
