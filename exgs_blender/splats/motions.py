@@ -78,7 +78,7 @@ def motions_between(rest: F32, now: F32) -> Motions:
     In directions that points do not span (a plane, a line) the map is completed: a plane's normal turns along without mirroring and
     stretches by the geometric mean of the other two; a line turns by the smallest angle and scales evenly.
     """
-    if np.array_equal(rest.view(np.uint32), now.view(np.uint32)):
+    if np.array_equal(rest.view(np.uint32), now.view(np.uint32)) or _only_shifted(rest, now):
         return Motions(np.zeros(len(rest), np.int32), np.eye(3)[None])
     search = _Search(rest.astype(np.float64), now.astype(np.float64))
     for tolerance in (_rounding, _loose):
@@ -88,6 +88,14 @@ def motions_between(rest: F32, now: F32) -> Motions:
         search.mixed(tolerance)
     search.deformed()
     return search.motions()
+
+
+def _only_shifted(rest: F32, now: F32) -> bool:
+    """Whether all points went the same way, to the rounding of their coordinates."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        way = (now - rest).T
+        allowed = ROUNDINGS * ROUNDING * max(float(abs(end)) for end in (rest.min(), rest.max(), now.min(), now.max()))
+        return all(float(axis.max() - axis.min()) <= allowed for axis in way)
 
 
 def follow(gaussians: Gaussians, motions: Motions) -> Gaussians:

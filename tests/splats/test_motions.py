@@ -189,3 +189,7 @@ def test_splats_follow() -> None:
     np.testing.assert_allclose(found.shN, expected.shN, atol=1e-4)
     np.testing.assert_allclose(found.scales, expected.scales, atol=1e-3)
     np.testing.assert_allclose(covariances_of(found), covariances_of(expected), atol=1e-6)
+
+
+def test_no_points() -> None:
+    assert not motions_between(points(0), points(0)).turns
