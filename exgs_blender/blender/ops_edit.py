@@ -12,7 +12,7 @@ from mathutils import Matrix
 from ..errors import ExgsError
 from ..splats.transforms import transformed
 from ..ugc.guidance import together
-from .splat_object import at_rest, gaussians_from_attributes, is_splat_object, read_attributes, write_attributes
+from .splat_object import at_rest, gaussians_from_attributes, is_splat_object, note_rest, read_attributes, write_attributes
 
 
 class ApplyTransform(bpy.types.Operator):
@@ -80,6 +80,7 @@ def join(context: bpy.types.Context, active: bpy.types.Object, objects: list[bpy
         raise ExgsError("point clouds and meshes do not join; convert the meshes with Object > Convert > Point Cloud")
     kept, guidance = _kept(objects), together(obj.exgs.guidance for obj in objects)
     for obj in objects:
+        note_rest(obj.data)  # or joining would fill in zeros for some of the points
         if obj != active:
             bake(obj, active.matrix_world.copy())
     context.view_layer.update()

@@ -15,7 +15,8 @@ attribute          type         content
 
 The object is a point cloud, or a mesh of loose vertices where this Blender cannot make one. Whatever
 Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back. They move ``position`` alone;
-from where it was before, :func:`read_attributes` finds how to turn and scale the rest. Objects without ``exgs_rest`` are taken as they are.
+from where it was before, :func:`read_attributes` finds how to turn and scale the rest. Objects without ``exgs_rest`` are taken as they are;
+to move points alone on purpose, or to turn the other attributes by hand, remove it.
 """
 
 from __future__ import annotations
@@ -149,6 +150,12 @@ def _rest(data: Any) -> F32 | None:
     if NATIVE or rest is None or rest.domain != "POINT" or rest.data_type != "FLOAT_VECTOR":
         return None
     return _get(rest)
+
+
+def note_rest(data: Any) -> None:
+    """From now on the attributes of a splat data-block turn with its points, also where nobody noted where they were."""
+    if not NATIVE and data.attributes.get(REST) is None:
+        _set(data, REST, "FLOAT_VECTOR", _get(data.attributes[POSITION]))
 
 
 def content_key(attributes: dict[str, F32]) -> str:

@@ -56,7 +56,7 @@ class Recorder:
 def run(request: dict[str, Any]) -> dict[str, Any]:
     stage.start()
     recorder = Recorder(Path(request["folder"]), {})
-    for case in (_applied, _joined, _duplicates, _transformed_by_nodes, _realized, _sorted, _mesh, _undone, _saved):
+    for case in (_applied, _joined, _joined_by_us, _duplicates, _transformed_by_nodes, _realized, _sorted, _mesh, _undone, _saved):
         _clear()
         case(recorder)
     result = {"cases": recorder.cases, "kept as they are": _without_rest(), "ours": _then_ours(), "survives": _attribute()}
@@ -113,6 +113,18 @@ def _joined(recorder: Recorder) -> None:
     _select(first, other)
     bpy.ops.object.join()
     recorder.compare("joined", expected, export=True)
+
+
+def _joined_by_us(recorder: Recorder) -> None:
+    """Our Join with a cloud of others, which does not say where its points rest; applied afterwards, all of it turns."""
+    other = placed("other", cloud(300, 2), (2, 0.1, -1), (0.7, 0.7, 0.7), (0, 1, 0))
+    first = placed("first", cloud())
+    first.data.attributes.remove(first.data.attributes[splat_object.REST])
+    expected = seen()
+    _select(first, other)
+    bpy.ops.exgs.join()
+    _apply()
+    recorder.compare("joined by us", expected)
 
 
 def _duplicates(recorder: Recorder) -> None:
