@@ -122,6 +122,11 @@ def read_attributes(data: Any) -> dict[str, F32]:
     Raises:
         ExgsError: it is not a splat, or its SH attributes have gaps.
     """
+    return turned_attributes(stored_attributes(data))
+
+
+def stored_attributes(data: Any) -> dict[str, F32]:
+    """The arrays as they lie there, with where the points rest if that is noted: quick to read and to compare. Raises as above."""
     if not is_splat_data(data):
         raise ExgsError(f"'{data.name}' holds no Gaussians: it needs the point attributes {', '.join(REQUIRED)}")
     higher = [a.name for a in data.attributes if a.name.startswith(SH_PREFIX)]
@@ -131,7 +136,13 @@ def read_attributes(data: Any) -> dict[str, F32]:
         raise ExgsError(f"'{data.name}' has {len(higher)} attributes '{SH_PREFIX}...'; expected {allowed}, numbered from 0 without gaps")
     found = {name: _get(data.attributes[name]) for name in names}
     rest = _rest(data)
-    motions = None if rest is None else motions_between(rest, found[POSITION])
+    return found if rest is None else {**found, REST: rest}
+
+
+def turned_attributes(stored: dict[str, F32]) -> dict[str, F32]:
+    """What :func:`stored_attributes` found, with shapes and SH turned as the points were."""
+    found = {name: array for name, array in stored.items() if name != REST}
+    motions = motions_between(stored[REST], stored[POSITION]) if REST in stored else None
     if motions is None or not motions.turns:
         return found
     turned = _arrays(follow(gaussians_from_attributes(found), motions))
@@ -159,7 +170,7 @@ def note_rest(data: Any) -> None:
 
 
 def content_key(attributes: dict[str, F32]) -> str:
-    """A name for the content: equal clouds get the same one, any edit of any value another."""
+    """A name for the content of :func:`stored_attributes`: equal ones get the same name, any edit of any value another."""
     checksum = 0
     for array in attributes.values():
         checksum = zlib.crc32(array.data, checksum)
