@@ -16,7 +16,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..splats.gaussians import F32
-from .splat_object import content_key, stored_attributes
+from .splat_object import content_key, read_attributes
 
 Stamp = tuple[Any, ...]
 
@@ -57,15 +57,15 @@ class ContentKeys:
         self._unsettled.clear()
 
     def key(self, instance: bpy.types.DepsgraphObjectInstance, depsgraph: bpy.types.Depsgraph) -> tuple[str, dict[str, F32] | None]:
-        """The name of a cloud's content, and its stored attributes where they had to be read for it.
+        """The name of a cloud's content, and its attributes where they had to be read for it.
 
         Raises:
-            ExgsError: see :func:`.splat_object.stored_attributes`.
+            ExgsError: see :func:`.splat_object.read_attributes`.
         """
         stamp = self._stamp(instance, depsgraph)
         if stamp is not None and stamp in self._keys:
             return self._keys[stamp], None
-        attributes = stored_attributes(instance.object.data)
+        attributes = read_attributes(instance.object.data)
         key = content_key(attributes)
         if stamp is not None:
             self._keys = {old: name for old, name in self._keys.items() if old[0] != stamp[0]} | {stamp: key}

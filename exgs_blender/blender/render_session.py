@@ -13,12 +13,11 @@ import numpy as np
 
 from ..cameras import Cameras
 from ..splats import Gaussians, SplatObject
-from ..splats.gaussians import F32
 from ..ugc.guidance import together
 from ..worker.client import RenderServer, ServerFrame
 from ..worker.protocol import RenderSettings
 from .content import CONTENT
-from .splat_object import gaussians_from_attributes, shown_splats, stored_attributes, turned_attributes
+from .splat_object import gaussians_from_attributes, read_attributes, shown_splats
 
 Placed = tuple[str, SplatObject]
 
@@ -29,10 +28,6 @@ def shown_state(depsgraph: bpy.types.Depsgraph) -> list[tuple[str, bytes, float]
         (CONTENT.key(i, depsgraph)[0], np.array(i.matrix_world, np.float64).tobytes(), i.object.exgs.keep_ratio)
         for i in shown_splats(depsgraph)
     ]
-
-
-def _decoded(stored: dict[str, F32]) -> Gaussians:
-    return gaussians_from_attributes(turned_attributes(stored))
 
 
 class RenderSession:
@@ -61,11 +56,11 @@ class RenderSession:
             obj = instance.object
             pointer = obj.data.as_pointer()
             if pointer not in keys:
-                key, stored = CONTENT.key(instance, depsgraph)
+                key, attributes = CONTENT.key(instance, depsgraph)
                 keys[pointer] = key
                 if key not in known:
                     there = self._clouds.get(key)
-                    known[key] = there if there is not None else _decoded(stored or stored_attributes(obj.data))
+                    known[key] = there if there is not None else gaussians_from_attributes(attributes or read_attributes(obj.data))
             cloud = known[keys[pointer]]
             if len(cloud):
                 placed.append((keys[pointer], SplatObject(cloud, np.array(instance.matrix_world, np.float64))))

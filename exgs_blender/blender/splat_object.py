@@ -14,8 +14,9 @@ attribute          type         content
 =================  ===========  =======================================================
 
 The object is a point cloud, or a mesh of loose vertices where this Blender cannot make one. Whatever
-Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back. They move ``position`` alone;
-from where it was before, :func:`read_attributes` finds how to turn and scale the rest. Objects without ``exgs_rest`` are taken as they are;
+Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back. They move
+``position`` alone; from where it was before follows how shapes and SH turned: :func:`gaussians_from_attributes` and
+:func:`turned_attributes`, which every reader goes through. Objects without ``exgs_rest`` are taken as they are;
 to move points alone on purpose, or to turn the other attributes by hand, remove it.
 """
 
@@ -33,7 +34,7 @@ from ..errors import ExgsError
 from ..splats import Gaussians
 from ..splats.activation import log_from_scale, logit_from_opacity, opacity_from_logit, scale_from_log, unit_quats
 from ..splats.gaussians import F32, SH_COEFFICIENTS
-from ..splats.motions import follow, motions_between
+from ..splats.motions import Motions, follow, motions_between
 
 NATIVE = bpy.app.version >= (5, 3, 0)
 """From 5.3 on Blender draws splats itself."""
@@ -117,16 +118,11 @@ def _new_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> 
 
 
 def read_attributes(data: Any) -> dict[str, F32]:
-    """The attribute arrays of a splat data-block, by name: float32 [N, 3] or [N, 4]; shapes and SH turned as the points were.
+    """The attribute arrays of a splat data-block as they are stored, by name: float32 [N, 3] or [N, 4]; with ``exgs_rest`` if it is there.
 
     Raises:
         ExgsError: it is not a splat, or its SH attributes have gaps.
     """
-    return turned_attributes(stored_attributes(data))
-
-
-def stored_attributes(data: Any) -> dict[str, F32]:
-    """The arrays as they lie there, with where the points rest if that is noted: quick to read and to compare. Raises as above."""
     if not is_splat_data(data):
         raise ExgsError(f"'{data.name}' holds no Gaussians: it needs the point attributes {', '.join(REQUIRED)}")
     higher = [a.name for a in data.attributes if a.name.startswith(SH_PREFIX)]
@@ -139,18 +135,24 @@ def stored_attributes(data: Any) -> dict[str, F32]:
     return found if rest is None else {**found, REST: rest}
 
 
-def turned_attributes(stored: dict[str, F32]) -> dict[str, F32]:
-    """What :func:`stored_attributes` found, with shapes and SH turned as the points were."""
-    found = {name: array for name, array in stored.items() if name != REST}
-    motions = motions_between(stored[REST], stored[POSITION]) if REST in stored else None
-    if motions is None or not motions.turns:
+def turned_attributes(attributes: dict[str, F32]) -> dict[str, F32]:
+    """The arrays of :func:`read_attributes`, but for ``exgs_rest``, with shapes and SH turned as the points were."""
+    found = {name: array for name, array in attributes.items() if name != REST}
+    motions = _motions(attributes)
+    if motions is None:
         return found
     turned = _arrays(follow(gaussians_from_attributes(found), motions))
     return {name: array if name in (POSITION, BASE) else turned[name] for name, array in found.items()}
 
 
+def _motions(attributes: dict[str, F32]) -> Motions | None:
+    """What turned the points since the other attributes were written; None for nothing."""
+    motions = motions_between(attributes[REST], attributes[POSITION]) if REST in attributes else None
+    return motions if motions is not None and motions.turns else None
+
+
 def at_rest(data: Any) -> bool:
-    """Whether the attributes, as they are stored, are what :func:`read_attributes` gives, as far as anybody knows."""
+    """Whether the attributes are stored for the points where they are, as far as anybody knows."""
     rest = _rest(data)
     return rest is None or np.array_equal(rest, _get(data.attributes[POSITION]))
 
@@ -170,7 +172,7 @@ def note_rest(data: Any) -> None:
 
 
 def content_key(attributes: dict[str, F32]) -> str:
-    """A name for the content of :func:`stored_attributes`: equal ones get the same name, any edit of any value another."""
+    """A name for the content: equal clouds get the same one, any edit of any value another."""
     checksum = 0
     for array in attributes.values():
         checksum = zlib.crc32(array.data, checksum)
@@ -178,11 +180,11 @@ def content_key(attributes: dict[str, F32]) -> str:
 
 
 def gaussians_from_attributes(attributes: dict[str, F32]) -> Gaussians:
-    """Raw Gaussians from the arrays of :func:`read_attributes`."""
+    """Raw Gaussians from the arrays of :func:`read_attributes`; shapes and SH turned as the points were."""
     count = len(attributes[POSITION])
     rest = [array for name, array in attributes.items() if name.startswith(SH_PREFIX)]
     base = attributes[BASE]
-    return Gaussians(
+    cloud = Gaussians(
         means=attributes[POSITION],
         quats=unit_quats(attributes[ROTATION]),
         scales=log_from_scale(attributes[SCALE]),
@@ -190,6 +192,8 @@ def gaussians_from_attributes(attributes: dict[str, F32]) -> Gaussians:
         sh0=base[:, None, :3],
         shN=_by_point(rest, count),
     )
+    motions = _motions(attributes)
+    return cloud if motions is None else follow(cloud, motions)
 
 
 def gaussians_of(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Gaussians:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...errors import ExgsError
 from ...splats.gaussians import F32
 from ..content import CONTENT
-from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, shown_instances, stored_attributes, turned_attributes
+from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, read_attributes, shown_instances, turned_attributes
 from .packing import PackedCloud, pack_cloud
 
 F64 = NDArray[np.float64]
@@ -111,9 +111,9 @@ class SceneClouds:
         return Snapshot(tuple(shown), occluders, problem)
 
     def _key(self, instance: bpy.types.DepsgraphObjectInstance, depsgraph: bpy.types.Depsgraph, known: set[str]) -> str:
-        key, stored = CONTENT.key(instance, depsgraph)
+        key, attributes = CONTENT.key(instance, depsgraph)
         if key not in known and key not in self.fresh:
-            self.fresh[key] = turned_attributes(stored or stored_attributes(instance.object.data))
+            self.fresh[key] = turned_attributes(attributes or read_attributes(instance.object.data))
         return key
 
     def drop(self, keys: Iterable[str]) -> None:

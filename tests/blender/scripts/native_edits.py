@@ -262,9 +262,9 @@ def _without_rest() -> bool:
     _clear()
     obj = placed("capture", cloud())
     obj.data.attributes.remove(obj.data.attributes[splat_object.REST])
-    before = read_attributes(obj.data)
+    before = splat_object.turned_attributes(read_attributes(obj.data))
     _apply()
-    after = read_attributes(obj.data)
+    after = splat_object.turned_attributes(read_attributes(obj.data))
     return all(np.array_equal(before[name], after[name]) for name in before if name != splat_object.POSITION)
 
 
@@ -278,7 +278,7 @@ def _then_ours() -> dict[str, Any]:
     values = {
         name: splat_object._get(obj.data.attributes[name]) for name in (splat_object.REST, splat_object.POSITION, splat_object.ROTATION)
     }
-    read = read_attributes(obj.data)
+    read = splat_object.turned_attributes(read_attributes(obj.data))
     return {
         "nothing to write": before,
         "rest": float(np.abs(values[splat_object.REST] - values[splat_object.POSITION]).max()),
