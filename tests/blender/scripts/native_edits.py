@@ -17,7 +17,8 @@ import numpy as np
 from exgs_blender import formats
 from exgs_blender.blender import splat_object
 from exgs_blender.blender.render_session import SESSION
-from exgs_blender.blender.splat_object import create_splat_object, read_attributes, write_attributes
+from exgs_blender.blender.splat_object import create_splat_object, gaussians_from_attributes, read_attributes, write_attributes
+from exgs_blender.blender.viewport.clouds import SceneClouds
 from exgs_blender.splats import Gaussians
 from exgs_blender.splats.transforms import transformed
 from tests.clouds import random_gaussians
@@ -39,6 +40,7 @@ class Recorder:
     def compare(self, name: str, expected: Parts, *, export: bool = False) -> None:
         bpy.context.view_layer.update()
         self.cases[name] = {"expected": self._written(f"{name} expected", expected), "seen": self._written(f"{name} seen", seen())}
+        self.cases[name]["drawn"] = self._written(f"{name} drawn", drawn())
         if export:
             path = self.folder / f"{name} export.ply"
             bpy.ops.exgs.export_splats(filepath=str(path), up="Z_UP", selected_only=False)
@@ -75,6 +77,14 @@ def seen() -> Parts:
     """What a render gets."""
     placed, *_ = SESSION.visible_splats(bpy.context.evaluated_depsgraph_get())
     return [(one[1].gaussians, one[1].world_from_object) for one in placed]
+
+
+def drawn() -> Parts:
+    """What the 3D view gets."""
+    clouds = SceneClouds()
+    snapshot = clouds.snapshot(bpy.context.scene, bpy.context.view_layer, bpy.context.evaluated_depsgraph_get(), set())
+    assert not snapshot.problem, snapshot.problem
+    return [(gaussians_from_attributes(clouds.fresh[one.key]), one.world_from_object) for one in snapshot.shown]
 
 
 def placed(name: str, given: Gaussians, turn: Any = TURN, scale: Any = (1.4, 1.4, 1.4), location: Any = (1, -2, 0.5)) -> bpy.types.Object:
