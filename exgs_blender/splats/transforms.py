@@ -92,15 +92,20 @@ def _chunks(count: int) -> Iterator[slice]:
 
 
 def _turned_sh(gaussians: Gaussians, turn: F64) -> F32:
-    """shN after an orthogonal change of axes."""
-    turned = np.empty_like(gaussians.shN)
+    """shN after an orthogonal change of axes: one product for all bands and colours, which the processor's library does fastest."""
+    count, coefficients, _ = gaussians.shN.shape
+    turned = np.empty((count, 3 * coefficients), np.float32)
+    whole = np.zeros((coefficients, coefficients))
     start = 0
     for matrix in sh_rotations(turn, gaussians.sh_degree):
         band = slice(start, start + len(matrix))
-        for rows in _chunks(len(gaussians)):
-            turned[rows, band] = np.einsum("ij,njc->nic", matrix.astype(np.float32), gaussians.shN[rows, band])
+        whole[band, band] = matrix
         start = band.stop
-    return turned
+    product = np.kron(whole, np.eye(3)).T.astype(np.float32)
+    flat = gaussians.shN.reshape(count, 3 * coefficients)
+    for rows in _chunks(count):
+        np.matmul(flat[rows], product, out=turned[rows])
+    return turned.reshape(gaussians.shN.shape)
 
 
 def _reshaped(gaussians: Gaussians, linear: F64) -> tuple[F32, F32]:
