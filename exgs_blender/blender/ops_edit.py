@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Blender's own Apply and Join do to points alone, for splats: their axes, sizes and view-dependent colours turn as well."""
+"""Apply and Join that store turned splats; after Blender's own, which move points alone, splats are turned whenever they are read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mathutils import Matrix
 from ..errors import ExgsError
 from ..splats.transforms import transformed
 from ..ugc.guidance import together
-from .splat_object import gaussians_from_attributes, is_splat_object, read_attributes, write_attributes
+from .splat_object import at_rest, gaussians_from_attributes, is_splat_object, note_rest, read_attributes, write_attributes
 
 
 class ApplyTransform(bpy.types.Operator):
-    """Reset location, rotation and scale of the selected splat objects without changing the picture. Object > Apply moves points only"""
+    """Reset location, rotation and scale of the selected splat objects; stores the splats turned, for other tools. The picture stays"""
 
     bl_idname = "exgs.apply_transform"
     bl_label = "Apply Transform"
@@ -55,11 +55,13 @@ def apply_transforms(objects: list[bpy.types.Object]) -> None:
 def bake(obj: bpy.types.Object, world_from_object: Matrix) -> None:
     """Give an object another transform and its splats the opposite one: what is seen stays. Modifiers act on the new splats.
 
+    What Blender's tools did to the points before is written down with it.
+
     Raises:
         ExgsError: the object has no volume (a scale of 0), or its attributes are no splats.
     """
     new_from_old = np.array(world_from_object.inverted() @ obj.matrix_world, np.float64)
-    if not np.allclose(new_from_old, np.eye(4), atol=1e-7):
+    if not np.allclose(new_from_old, np.eye(4), atol=1e-7) or not at_rest(obj.data):
         moved = transformed(gaussians_from_attributes(read_attributes(obj.data)), new_from_old)
         if obj.data.users > 1:
             obj.data = obj.data.copy()
@@ -78,6 +80,7 @@ def join(context: bpy.types.Context, active: bpy.types.Object, objects: list[bpy
         raise ExgsError("point clouds and meshes do not join; convert the meshes with Object > Convert > Point Cloud")
     kept, guidance = _kept(objects), together(obj.exgs.guidance for obj in objects)
     for obj in objects:
+        note_rest(obj.data)  # or joining would fill in zeros for some of the points
         if obj != active:
             bake(obj, active.matrix_world.copy())
     context.view_layer.update()

@@ -10,10 +10,14 @@ attribute          type         content
 ``rotation``       quaternion   wxyz
 ``radiance:sh_0``  float3       the first coefficient of degree 1 (RGB), then ``sh_1`` ...
 ``radius``         float        0, so that EEVEE and Cycles before 5.3 do not draw balls (ours, never required)
+``exgs_rest``      float3       ``position`` when the other attributes were written (ours, never required)
 =================  ===========  =======================================================
 
 The object is a point cloud, or a mesh of loose vertices where this Blender cannot make one. Whatever
-Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back.
+Blender's own tools do to the points (move, delete, join, geometry nodes) is what is read back. They move
+``position`` alone; from where it was before follows how shapes and SH turned: :func:`gaussians_from_attributes` and
+:func:`turned_attributes`, which every reader goes through. Objects without ``exgs_rest`` are taken as they are;
+to move points alone on purpose, or to turn the other attributes by hand, remove it.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from ..errors import ExgsError
 from ..splats import Gaussians
 from ..splats.activation import log_from_scale, logit_from_opacity, opacity_from_logit, scale_from_log, unit_quats
 from ..splats.gaussians import F32, SH_COEFFICIENTS
+from ..splats.motions import Motions, follow, motions_between
 
 NATIVE = bpy.app.version >= (5, 3, 0)
 """From 5.3 on Blender draws splats itself."""
@@ -40,6 +45,7 @@ SCALE = "scale"
 ROTATION = "rotation"
 SH_PREFIX = "radiance:sh_"
 RADIUS = "radius"
+REST = "exgs_rest"
 
 BLOCK = 2048
 """Points that are rearranged at a time: few enough for the processor's cache."""
@@ -70,12 +76,16 @@ def is_splat_object(obj: bpy.types.Object | None) -> bool:
     return obj is not None and is_splat_data(obj.data)
 
 
-def shown_splats(depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.DepsgraphObjectInstance]:
-    """Every visible object and instance of an evaluated scene that holds Gaussians; each is valid until the next is asked for."""
+def shown_instances(depsgraph: bpy.types.Depsgraph) -> Iterator[tuple[bpy.types.DepsgraphObjectInstance, bool]]:
+    """Every visible object and instance of an evaluated scene, and whether it holds Gaussians; each is valid until the next."""
     for instance in depsgraph.object_instances:
-        obj = instance.object
-        if instance.show_self and obj.type in ("POINTCLOUD", "MESH") and is_splat_data(obj.data):
-            yield instance
+        if instance.show_self:
+            yield instance, is_splat_data(instance.object.data)
+
+
+def shown_splats(depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.DepsgraphObjectInstance]:
+    """Those of :func:`shown_instances` that hold Gaussians."""
+    return (instance for instance, splats in shown_instances(depsgraph) if splats)
 
 
 def create_splat_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> bpy.types.Object:
@@ -108,7 +118,7 @@ def _new_object(context: bpy.types.Context, name: str, gaussians: Gaussians) -> 
 
 
 def read_attributes(data: Any) -> dict[str, F32]:
-    """The raw attribute arrays of a splat data-block, by name: float32 [N, 3] or [N, 4].
+    """The attribute arrays of a splat data-block as they are stored, by name: float32 [N, 3] or [N, 4]; with ``exgs_rest`` if it is there.
 
     Raises:
         ExgsError: it is not a splat, or its SH attributes have gaps.
@@ -120,7 +130,45 @@ def read_attributes(data: Any) -> dict[str, F32]:
     if set(names) != {*REQUIRED, *higher} or len(higher) + 1 not in SH_COEFFICIENTS:
         allowed = ", ".join(str(k - 1) for k in SH_COEFFICIENTS)
         raise ExgsError(f"'{data.name}' has {len(higher)} attributes '{SH_PREFIX}...'; expected {allowed}, numbered from 0 without gaps")
-    return {name: _get(data.attributes[name]) for name in names}
+    found = {name: _get(data.attributes[name]) for name in names}
+    rest = _rest(data)
+    return found if rest is None else {**found, REST: rest}
+
+
+def turned_attributes(attributes: dict[str, F32]) -> dict[str, F32]:
+    """The arrays of :func:`read_attributes`, but for ``exgs_rest``, with shapes and SH turned as the points were."""
+    found = {name: array for name, array in attributes.items() if name != REST}
+    motions = _motions(attributes)
+    if motions is None:
+        return found
+    turned = _arrays(follow(gaussians_from_attributes(found), motions))
+    return {name: array if name in (POSITION, BASE) else turned[name] for name, array in found.items()}
+
+
+def _motions(attributes: dict[str, F32]) -> Motions | None:
+    """What turned the points since the other attributes were written; None for nothing."""
+    motions = motions_between(attributes[REST], attributes[POSITION]) if REST in attributes else None
+    return motions if motions is not None and motions.turns else None
+
+
+def at_rest(data: Any) -> bool:
+    """Whether the attributes are stored for the points where they are, as far as anybody knows."""
+    rest = _rest(data)
+    return rest is None or np.array_equal(rest, _get(data.attributes[POSITION]))
+
+
+def _rest(data: Any) -> F32 | None:
+    """Where the points were when the other attributes were written; None where nobody noted it, or where Blender itself knows splats."""
+    rest = data.attributes.get(REST)
+    if NATIVE or rest is None or rest.domain != "POINT" or rest.data_type != "FLOAT_VECTOR":
+        return None
+    return _get(rest)
+
+
+def note_rest(data: Any) -> None:
+    """From now on the attributes of a splat data-block turn with its points, also where nobody noted where they were."""
+    if not NATIVE and data.attributes.get(REST) is None:
+        _set(data, REST, "FLOAT_VECTOR", _get(data.attributes[POSITION]))
 
 
 def content_key(attributes: dict[str, F32]) -> str:
@@ -132,11 +180,11 @@ def content_key(attributes: dict[str, F32]) -> str:
 
 
 def gaussians_from_attributes(attributes: dict[str, F32]) -> Gaussians:
-    """Raw Gaussians from the arrays of :func:`read_attributes`."""
+    """Raw Gaussians from the arrays of :func:`read_attributes`; shapes and SH turned as the points were."""
     count = len(attributes[POSITION])
     rest = [array for name, array in attributes.items() if name.startswith(SH_PREFIX)]
     base = attributes[BASE]
-    return Gaussians(
+    cloud = Gaussians(
         means=attributes[POSITION],
         quats=unit_quats(attributes[ROTATION]),
         scales=log_from_scale(attributes[SCALE]),
@@ -144,6 +192,8 @@ def gaussians_from_attributes(attributes: dict[str, F32]) -> Gaussians:
         sh0=base[:, None, :3],
         shN=_by_point(rest, count),
     )
+    motions = _motions(attributes)
+    return cloud if motions is None else follow(cloud, motions)
 
 
 def gaussians_of(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Gaussians:
@@ -196,17 +246,22 @@ def _convert_to_point_cloud(context: bpy.types.Context, obj: bpy.types.Object) -
 
 
 def write_attributes(data: Any, gaussians: Gaussians) -> None:
+    """Set all attributes; the points rest where they are now."""
     types = bpy.types.Attribute.bl_rna.properties["data_type"].enum_items
-    float4 = "FLOAT4" if "FLOAT4" in types else "FLOAT_COLOR"
+    kinds = {BASE: "FLOAT4" if "FLOAT4" in types else "FLOAT_COLOR", ROTATION: "QUATERNION"}
+    for name, values in _arrays(gaussians).items():
+        _set(data, name, kinds.get(name, "FLOAT_VECTOR"), values)
+    if not NATIVE:  # 5.3 knows splats, and what its tools do to them is not ours to correct
+        _set(data, REST, "FLOAT_VECTOR", gaussians.means)
+
+
+def _arrays(gaussians: Gaussians) -> dict[str, F32]:
+    """Inverse of :func:`gaussians_from_attributes`."""
     base = np.empty((len(gaussians), 4), np.float32)
     base[:, :3] = gaussians.sh0[:, 0]
     base[:, 3] = opacity_from_logit(gaussians.opacities)
-    _set(data, POSITION, "FLOAT_VECTOR", gaussians.means)
-    _set(data, BASE, float4, base)
-    _set(data, SCALE, "FLOAT_VECTOR", scale_from_log(gaussians.scales))
-    _set(data, ROTATION, "QUATERNION", unit_quats(gaussians.quats))
-    for i, values in enumerate(_by_coefficient(gaussians.shN)):
-        _set(data, f"{SH_PREFIX}{i}", "FLOAT_VECTOR", values)
+    found = {POSITION: gaussians.means, BASE: base, SCALE: scale_from_log(gaussians.scales), ROTATION: unit_quats(gaussians.quats)}
+    return found | {f"{SH_PREFIX}{i}": values for i, values in enumerate(_by_coefficient(gaussians.shN))}
 
 
 def _by_coefficient(rest: F32) -> F32:

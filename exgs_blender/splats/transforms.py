@@ -92,26 +92,36 @@ def _chunks(count: int) -> Iterator[slice]:
 
 
 def _turned_sh(gaussians: Gaussians, turn: F64) -> F32:
-    """shN after an orthogonal change of axes."""
-    turned = np.empty_like(gaussians.shN)
+    """shN after an orthogonal change of axes: one product for all bands and colours, which the processor's library does fastest."""
+    count, coefficients, _ = gaussians.shN.shape
+    turned = np.empty((count, 3 * coefficients), np.float32)
+    whole = np.zeros((coefficients, coefficients))
     start = 0
     for matrix in sh_rotations(turn, gaussians.sh_degree):
         band = slice(start, start + len(matrix))
-        for rows in _chunks(len(gaussians)):
-            turned[rows, band] = np.einsum("ij,njc->nic", matrix.astype(np.float32), gaussians.shN[rows, band])
+        whole[band, band] = matrix
         start = band.stop
-    return turned
+    product = np.kron(whole, np.eye(3)).T.astype(np.float32)
+    flat = gaussians.shN.reshape(count, 3 * coefficients)
+    for rows in _chunks(count):
+        np.matmul(flat[rows], product, out=turned[rows])
+    return turned.reshape(gaussians.shN.shape)
 
 
 def _reshaped(gaussians: Gaussians, linear: F64) -> tuple[F32, F32]:
-    """Log scales and rotations of L C L^T, with C^(1/2) = R S: the singular values and left vectors of L R S."""
-    scales, quats = np.empty_like(gaussians.scales), np.empty_like(gaussians.quats)
+    """Log scales and rotations of L C L^T, with C^(1/2) = R S: the singular values and left vectors of L R S.
+
+    Gaussians with a value that is not finite stay as they are.
+    """
+    scales, quats = gaussians.scales.copy(), gaussians.quats.copy()
     for rows in _chunks(len(gaussians)):
-        axes = matrices_from_quats(gaussians.quats[rows]) * scale_from_log(gaussians.scales[rows])[:, None, :]
-        left, stretch, _ = np.linalg.svd(linear @ axes)
+        with np.errstate(invalid="ignore"):
+            axes = matrices_from_quats(gaussians.quats[rows]) * scale_from_log(gaussians.scales[rows])[:, None, :]
+        finite = np.isfinite(axes).all(axis=(1, 2))
+        left, stretch, _ = np.linalg.svd(linear @ axes[finite])
         left *= np.linalg.det(left)[:, None, None]
-        scales[rows] = log_from_scale(stretch.astype(np.float32))
-        quats[rows] = quats_from_matrices(left)
+        scales[rows][finite] = log_from_scale(stretch.astype(np.float32))
+        quats[rows][finite] = quats_from_matrices(left)
     return scales, quats
 
 

@@ -18,7 +18,7 @@ def test_round_trip_layout_and_edits(blender: RunInBlender) -> None:
     assert attributes.pop("radiance:base") in ("FLOAT4", "FLOAT_COLOR")
     assert attributes.pop("radius", "FLOAT") == "FLOAT"
     assert found["drawn by others"] == 0, "EEVEE and Cycles would draw balls where the splats are"
-    vectors = dict.fromkeys(["position", "scale", "radiance:sh_0", "radiance:sh_1", "radiance:sh_2"], "FLOAT_VECTOR")
+    vectors = dict.fromkeys(["position", "exgs_rest", "scale", "radiance:sh_0", "radiance:sh_1", "radiance:sh_2"], "FLOAT_VECTOR")
     assert attributes == {**vectors, "rotation": "QUATERNION"}
     assert found["unused meshes"] == 0, "the mesh that a point cloud was made from stays behind"
     assert found["keys differ"]

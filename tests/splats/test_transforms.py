@@ -136,3 +136,15 @@ def test_moved() -> None:
 def test_other_matrices_are_refused(matrix: np.ndarray) -> None:
     with pytest.raises(ExgsError, match="transform:"):
         transformed(random_gaussians(3, 0), matrix)
+
+
+def test_values_that_are_not_finite_stay_for_whoever_checks() -> None:
+    """An uneven scale decomposes shapes; one bad shape must not stop the others."""
+    cloud = random_gaussians(20, 1)
+    good = transformed(cloud, np.diag([1.0, 2, 0.5, 1]))
+    cloud.scales[3, 1], cloud.quats[5, 0] = np.nan, np.inf
+    found = transformed(cloud, np.diag([1.0, 2, 0.5, 1]))
+    assert np.isnan(found.scales[3, 1])
+    rest = np.delete(np.arange(20), [3, 5])
+    np.testing.assert_array_equal(found.scales[rest], good.scales[rest])
+    np.testing.assert_array_equal(found.quats[rest], good.quats[rest])

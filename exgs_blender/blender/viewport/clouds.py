@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...errors import ExgsError
 from ...splats.gaussians import F32
 from ..content import CONTENT
-from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, is_splat_data, read_attributes
+from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, read_attributes, shown_instances, turned_attributes
 from .packing import PackedCloud, pack_cloud
 
 F64 = NDArray[np.float64]
@@ -95,12 +95,10 @@ class SceneClouds:
     def _read(self, depsgraph: bpy.types.Depsgraph, known: set[str]) -> Snapshot:
         shown: list[Shown] = []
         occluders, problem = False, ""
-        for instance in depsgraph.object_instances:
+        for instance, splats in shown_instances(depsgraph):
             obj = instance.object
-            if not instance.show_self or obj.type not in OCCLUDERS:
-                continue
-            if obj.type not in ("MESH", "POINTCLOUD") or not is_splat_data(obj.data):
-                occluders |= obj.display_type in ("SOLID", "TEXTURED")
+            if not splats:
+                occluders |= obj.type in OCCLUDERS and obj.display_type in ("SOLID", "TEXTURED")
                 continue
             try:
                 key = self._key(instance, depsgraph, known)
@@ -115,7 +113,7 @@ class SceneClouds:
     def _key(self, instance: bpy.types.DepsgraphObjectInstance, depsgraph: bpy.types.Depsgraph, known: set[str]) -> str:
         key, attributes = CONTENT.key(instance, depsgraph)
         if key not in known and key not in self.fresh:
-            self.fresh[key] = attributes or read_attributes(instance.object.data)
+            self.fresh[key] = turned_attributes(attributes or read_attributes(instance.object.data))
         return key
 
     def drop(self, keys: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...splats.ellipsoids import UPPER
+from ...splats.ellipsoids import covariances_from
 from ...splats.gaussians import F32, SH_COEFFICIENTS
 
 SPLATS_PER_ROW = 768
@@ -108,22 +108,6 @@ def pack_cloud(means: F32, quats: F32, scales: F32, opacities: F32, coefficients
         geometry=geometry.reshape(rows, SPLATS_PER_ROW * GEOMETRY_TEXELS, 4),
         coefficients=coefficients,
     )
-
-
-def covariances_from(quats: F32, scales: F32) -> F32:
-    """[N, 6] upper triangles (UPPER) of R S S R^T; the float32 twin of ``ellipsoids.covariances_of``, for activated scales."""
-    with np.errstate(all="ignore"):
-        w, x, y, z = (quats / np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), np.float32(1e-30))).T
-        rows = (
-            (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-            (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-            (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-        )
-        factor = [[row[k] * scales[:, k] for k in range(3)] for row in rows]
-        found = np.empty((len(quats), 6), np.float32)
-        for value, (i, j) in enumerate(UPPER):
-            found[:, value] = sum(factor[i][k] * factor[j][k] for k in range(3))
-    return found
 
 
 def harmonics_texels(degree: int) -> int:
