@@ -81,9 +81,7 @@ def bare_copy(path: Path) -> list[np.ndarray]:
     columns, pieces = Columns(element, DEGREE), BinaryPieces(header, element)
     columns.allocate()
     for start in pieces.starts:
-        piece = pieces.read(start)
-        for target, wanted in columns.targets:
-            np.take(piece, wanted, axis=1, out=target[start : start + len(piece)], mode="clip")
+        columns.split(start, pieces.read(start))
     pieces.close()
     return [target for target, _ in columns.targets]
 
