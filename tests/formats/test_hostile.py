@@ -110,6 +110,13 @@ def test_truncated_anywhere(tmp_path: Path) -> None:
     check(read_under_limits(paths), tmp_path)
 
 
+def test_what_an_error_quotes_is_printable(tmp_path: Path) -> None:
+    """Found by the fuzzer: a header whose lines end in CR may hold LF, and a terminal would obey escapes."""
+    path = tmp_path / "a.ply"
+    path.write_bytes(b"ply\rk\n\x1b[2J\xa0\rend_header\r")
+    assert "header line 'k\ufffd\ufffd[2J' is not PLY" in refusal(path)
+
+
 def test_samples_are_whole(tmp_path: Path) -> None:
     for path in write_samples(tmp_path):
         assert refusal(path) == "", path
