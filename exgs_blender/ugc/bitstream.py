@@ -28,17 +28,16 @@ from .grid import MAX_CELL_BITS, MAX_REFINEMENT, Grid
 from .layer_coding import (
     ACTIVE,
     COLOUR,
-    LENGTH,
     OPACITY,
     ROTATION,
     SCALE,
     SH,
     Columns,
+    bits_below,
     columns_of,
     encode_part,
     parts_of,
     surroundings_of,
-    symbols_of,
 )
 from .layer_decoding import LayerDecoder
 from .quantise import Quantised, Steps
@@ -56,23 +55,23 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_s
 
 def encode_cloud(quantised: Quantised, metadata: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
     """A rounded cloud and its metadata (JSON values) -> (file, bytes that each attribute takes of it; they add up to all of it)."""
-    columns = columns_of(quantised)
-    symbols, plain = symbols_of(columns)
-    layers = [layer for layer in parts_of(quantised.layers) if layer]
-    whole = [surroundings_of(symbols, plain, columns.codes, slice(layer[0].start, layer[-1].stop), layer[0].start) for layer in layers]
+    columns, plain = columns_of(quantised)
+    head, layers, basis = _Head.of(quantised), [layer for layer in parts_of(quantised.layers) if layer], quantised.basis
+    del quantised  # where the caller does not hold it either, its memory is free now
+    whole = [surroundings_of(columns, plain, slice(layer[0].start, layer[-1].stop), layer[0].start) for layer in layers]
     models, bits = fit_models(columns, plain, whole)
     sections = {
-        "head": _Head.of(quantised).write(),
+        "head": head.write(),
         "notes": _packed(metadata),
-        "tables": lzma.compress(quantised.basis.tobytes() + pack_models(models), format=lzma.FORMAT_RAW, filters=_FILTERS),
+        "tables": lzma.compress(basis.tobytes() + pack_models(models), format=lzma.FORMAT_RAW, filters=_FILTERS),
     }
     for number, (layer, around) in enumerate(zip(layers, whole, strict=True)):
         sections[f"layer {number}"] = b"".join(encode_part(columns, models, around.part(run)) for run in layer)
-    missing = len(quantised) // GAUSSIANS_PER_BYTE - sum(map(len, sections.values()))
+    missing = len(columns.codes) // GAUSSIANS_PER_BYTE - sum(map(len, sections.values()))
     if missing > 0:
         sections["padding"] = bytes(missing)
     data = write_container(sections)
-    return data, _sizes(len(data), sections, quantised, columns, bits)
+    return data, _sizes(len(data), sections, columns, bits)
 
 
 def with_notes(data: bytes, added: dict[str, Any]) -> bytes:
@@ -86,16 +85,15 @@ def _packed(metadata: dict[str, Any]) -> bytes:
     return zlib.compress(json.dumps(metadata, allow_nan=False, separators=(",", ":")).encode(), 9)
 
 
-def _sizes(total: int, sections: dict[str, bytes], quantised: Quantised, columns: Columns, bits: Sequence[float]) -> dict[str, int]:
+def _sizes(total: int, sections: dict[str, bytes], columns: Columns, bits: Sequence[float]) -> dict[str, int]:
     """Bytes by attribute. Layers mix them: what the channels' code lengths say, in proportion."""
-    steps = columns.values[LENGTH].astype(np.int64)
-    places = float(np.maximum(steps - 1, 0).sum() + 3 * columns.cuts.sum(dtype=np.int64))
+    places = float(bits_below(columns.lengths).sum(dtype=np.int64) + 3 * columns.cuts.sum(dtype=np.int64))
     ends = {"position": SCALE, "scale": OPACITY, "opacity": ROTATION, "rotation": COLOUR, "colour": ACTIVE, "sh": len(bits)}
     amounts, first = {}, 0
     for name, end in ends.items():
         amounts[name] = sum(bits[first:end]) + (places if name == "position" else 0.0)
         first = end
-    if not quantised.sh.shape[1]:
+    if columns.active is None:
         del amounts["sh"]
     coded = sum(len(data) for name, data in sections.items() if name.startswith("layer"))
     sizes = {name: int(coded * amount / max(sum(amounts.values()), 1e-9)) for name, amount in amounts.items()}

@@ -40,7 +40,7 @@ def write_container(sections: dict[str, bytes], version: int = VERSIONS[-1]) -> 
         table += _ENTRY.pack(name.encode("ascii"), zlib.crc32(data), offset, len(data))
         offset += len(data)
     start = MAGIC + struct.pack("<HH", version, len(sections))
-    return start + struct.pack("<I", zlib.crc32(start + table)) + table + b"".join(sections.values())
+    return b"".join((start, struct.pack("<I", zlib.crc32(start + table)), table, *sections.values()))
 
 
 def overhead(sections: int) -> int:

@@ -30,8 +30,7 @@ class _Channel:
 
     def __init__(self, columns: Columns, channel: int, model: Model, layers: Sequence[Surroundings], histograms: list[I64]) -> None:
         self._channel, self._model, self._layers, self._histograms = channel, model, layers, histograms
-        values = columns.values
-        self._where = [coded_where(channel, values[ACTIVE][layer.run] if channel >= SH else None) for layer in layers]
+        self._where = [coded_where(channel, None if columns.active is None else columns.active[layer.run]) for layer in layers]
         self._stride = max(1, sum(self._sizes()) // SAMPLES)
         self._whole = self._symbols(1)
         self._sample = self._symbols(self._stride)

@@ -22,7 +22,9 @@ from .smoothing import smoothed
 
 I64 = NDArray[np.int64]
 U16 = NDArray[np.uint16]
+Indices = NDArray[np.signedinteger[Any]]
 
+BLOCK = 1 << 16
 MAX_ALPHABET_BITS = 9
 NONE, OWN, NEIGHBOURS = 0, 1, 128
 """Kinds of a source: nothing; OWN + j: the Gaussian's own channel j; NEIGHBOURS + j: mean of the two neighbours' channel j."""
@@ -94,7 +96,7 @@ class Surroundings:
     symbols: Mapping[int, U16]
     alphabets: Sequence[int]
     run: slice
-    near: tuple[I64, I64] | None
+    near: tuple[Indices, Indices] | None
 
     def part(self, run: slice) -> Surroundings:
         """Of Gaussians within this run."""
@@ -137,22 +139,42 @@ class Earlier:
         order = np.argsort(codes, kind="stable")
         return Earlier(codes[order], order)
 
-    def neighbours(self, codes: NDArray[np.uint64]) -> tuple[I64, I64] | None:
+    def neighbours(self, codes: NDArray[np.uint64], kind: type[np.signedinteger[Any]] = np.int64) -> tuple[Indices, Indices] | None:
         """For ascending codes [n]: of the last Gaussian not above each, and of the next; the nearest end where there is none."""
         if not len(self.codes):
             return None
         place = np.searchsorted(self.codes, codes, side="right")
-        return self.order[np.maximum(place - 1, 0)], self.order[np.minimum(place, len(self.codes) - 1)]
+        ends = np.maximum(place - 1, 0), np.minimum(place, len(self.codes) - 1)
+        return self.order[ends[0]].astype(kind, copy=False), self.order[ends[1]].astype(kind, copy=False)
 
 
 def split(values: NDArray[np.integer[Any]], with_zero: bool) -> tuple[U16, Model]:
-    """Symbols [n] of a channel, and its model without contexts; ``with_zero``: 0 has a symbol whether it occurs or not."""
+    """Symbols [n] of a channel (uint8 where they fit), and its model without contexts.
+
+    ``with_zero``: 0 has a symbol whether it occurs or not.
+    """
     ends = (0, 0) if with_zero or not len(values) else (int(values[0]), int(values[0]))
     low = int(values.min(initial=ends[0]))
     high = int(values.max(initial=ends[1])) - low
     plain = max(high.bit_length() - MAX_ALPHABET_BITS, 0)
-    symbols = ((values.astype(np.int64) - low) >> plain).astype(np.uint16)
-    return symbols, Model(low, plain, (high >> plain) + 1)
+    alphabet = (high >> plain) + 1
+    symbols = np.empty(len(values), np.uint8 if alphabet <= 256 else np.uint16)
+    for block in blocks_of(len(values)):
+        symbols[block] = (values[block].astype(np.int64) - low) >> plain
+    return symbols, Model(low, plain, alphabet)
+
+
+def below_symbols(values: NDArray[np.integer[Any]], model: Model) -> NDArray[np.unsignedinteger[Any]]:
+    """[n] the plain bits of a channel's values, in the smallest kind of integer."""
+    rest = np.empty(len(values), np.uint16 if model.plain_bits <= 16 else np.uint32)
+    for block in blocks_of(len(values)):
+        rest[block] = (values[block].astype(np.int64) - model.low) & ((1 << model.plain_bits) - 1)
+    return rest
+
+
+def blocks_of(count: int) -> list[slice]:
+    """Runs in which the steps between take little memory."""
+    return [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
 
 
 def with_tables(model: Model, counts: I64) -> Model:
