@@ -87,13 +87,15 @@ class Surroundings:
     """Where a run of Gaussians stands: what its contexts are taken from.
 
     Attributes:
-        symbols: by channel, [all Gaussians of the file], as far as they are known.
+        symbols: by channel, [all Gaussians of the file], as far as they are known; of the channels that neighbours are asked for.
+        own: by channel, [n] of the Gaussians that are coded, as far as they are known.
         alphabets: by channel.
         run: the Gaussians that are coded.
         near: [n] each, the two neighbours of each along the Morton curve in the layers before; None in the first layer.
     """
 
     symbols: Mapping[int, U16]
+    own: Mapping[int, U16]
     alphabets: Sequence[int]
     run: slice
     near: tuple[Indices, Indices] | None
@@ -102,7 +104,7 @@ class Surroundings:
         """Of Gaussians within this run."""
         first, last = run.start - self.run.start, run.stop - self.run.start
         near = None if self.near is None else (self.near[0][first:last], self.near[1][first:last])
-        return replace(self, run=run, near=near)
+        return replace(self, own={channel: symbols[first:last] for channel, symbols in self.own.items()}, run=run, near=near)
 
     def rows(self, model: Model, where: I64 | None = None) -> I64 | None:
         """[n] (or of those at ``where`` in the run) row << 12 for ``StreamDecoder``; None where there is only one row."""
@@ -116,12 +118,12 @@ class Surroundings:
     def classes(self, source: Source, step: int = 1, where: I64 | None = None) -> I64:
         """[n] class * step."""
         table = source.of(self.alphabets[source.channel]) * step
-        symbols = self.symbols[source.channel]
         if source.kind < NEIGHBOURS:
-            own = symbols[self.run]
+            own = self.own[source.channel]
             return table.take(own if where is None else own[where])
         if self.near is None:
             return np.full(self.run.stop - self.run.start if where is None else len(where), (source.classes - 1) * step, np.int64)
+        symbols = self.symbols[source.channel]
         before, after = self.near if where is None else (self.near[0][where], self.near[1][where])
         return table.take((symbols.take(before).astype(np.int32) + symbols.take(after)) >> 1)
 
@@ -158,7 +160,7 @@ def split(values: NDArray[np.integer[Any]], with_zero: bool) -> tuple[U16, Model
     high = int(values.max(initial=ends[1])) - low
     plain = max(high.bit_length() - MAX_ALPHABET_BITS, 0)
     alphabet = (high >> plain) + 1
-    symbols = np.empty(len(values), np.uint8 if alphabet <= 256 else np.uint16)
+    symbols: NDArray[Any] = np.empty(len(values), np.uint8 if alphabet <= 256 else np.uint16)
     for block in blocks_of(len(values)):
         symbols[block] = (values[block].astype(np.int64) - low) >> plain
     return symbols, Model(low, plain, alphabet)
@@ -166,7 +168,7 @@ def split(values: NDArray[np.integer[Any]], with_zero: bool) -> tuple[U16, Model
 
 def below_symbols(values: NDArray[np.integer[Any]], model: Model) -> NDArray[np.unsignedinteger[Any]]:
     """[n] the plain bits of a channel's values, in the smallest kind of integer."""
-    rest = np.empty(len(values), np.uint16 if model.plain_bits <= 16 else np.uint32)
+    rest: NDArray[Any] = np.empty(len(values), np.uint16 if model.plain_bits <= 16 else np.uint32)
     for block in blocks_of(len(values)):
         rest[block] = (values[block].astype(np.int64) - model.low) & ((1 << model.plain_bits) - 1)
     return rest

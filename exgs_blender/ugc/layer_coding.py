@@ -89,7 +89,8 @@ def coded_where(channel: int, active: NDArray[np.integer[Any]] | None) -> I64 | 
 def surroundings_of(columns: Columns, models: Sequence[Model], run: slice, layer_start: int) -> Surroundings:
     """Of a run of Gaussians in the layer that begins at ``layer_start``."""
     near = Earlier.of(columns.codes[:layer_start]).neighbours(columns.codes[run], np.int32)
-    return Surroundings(columns.symbols, [m.alphabet for m in models], run, near)
+    own = {channel: symbols[run] for channel, symbols in columns.symbols.items()}
+    return Surroundings(columns.symbols, own, [m.alphabet for m in models], run, near)
 
 
 def encode_part(columns: Columns, models: Sequence[Model], around: Surroundings) -> bytes:
@@ -101,7 +102,7 @@ def encode_part(columns: Columns, models: Sequence[Model], around: Surroundings)
     streams = []
     for channel, model in enumerate(models):
         where = coded_where(channel, active)
-        symbols = around.symbols[channel][run]
+        symbols = around.own[channel]
         if where is not None:
             symbols = symbols[where]
         rows = around.rows(model, where)

@@ -154,9 +154,14 @@ def requantise(quantised: Quantised, gaussians: Gaussians, weight: F32 | None = 
 
 def select_layers(quantised: Quantised, count: int) -> Quantised:
     """The first ``count`` layers alone."""
-    kept = sum(quantised.layers[:count])
-    arrays = {name: getattr(quantised, name)[:kept] for name in ("cells", "offsets", "scales", "rotations", "opacities", "colours", "sh")}
-    return replace(quantised, layers=quantised.layers[:count], **arrays)
+    layers = quantised.layers[:count]
+    return replace(select_rows(quantised, slice(0, sum(layers))), layers=layers)
+
+
+def select_rows(quantised: Quantised, part: slice) -> Quantised:
+    """A run of Gaussians alone, as one layer."""
+    names = ("cells", "offsets", "scales", "rotations", "opacities", "colours", "sh")
+    return replace(quantised, layers=(part.stop - part.start,), **{name: getattr(quantised, name)[part] for name in names})
 
 
 def _quantised(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> tuple[Quantised, I64]:
@@ -170,7 +175,7 @@ def _quantised(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> tuple[
     middle = float(np.exp(np.median(middles))) if count else 1.0
     pixel = PIXEL_SHARE * middle
     grid = grid_for(gaussians.means, steps.position_bits, _refinement(middle, pixel, steps.scale), COARSER)
-    fields = {name: np.empty((count, 3), np.int32) for name in ("scales", "cells", "offsets", "rotations")}
+    fields: dict[str, Any] = {name: np.empty((count, 3), np.int32) for name in ("scales", "cells", "offsets", "rotations")}
     for block in blocks:
         scales = fields["scales"][block]
         scales[:] = np.rint(log_scales[block].astype(np.float64) / steps.scale)
