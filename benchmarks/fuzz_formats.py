@@ -161,8 +161,10 @@ def instrument() -> None:
 
 
 def atheris_child(name: str, paths: list[Path], folder: Path, arguments: list[str]) -> None:
-    """Never returns: libFuzzer ends the process."""
+    """Never returns: libFuzzer ends the process. Half of the changes are ours, which know what lies behind checksums."""
     import atheris
+
+    from tests.formats.mutate import mutate
 
     prepare(name)
     target = folder / f"input{''.join(paths[0].suffixes)}"
@@ -175,7 +177,10 @@ def atheris_child(name: str, paths: list[Path], folder: Path, arguments: list[st
         if try_one(target):
             refused[:] = struct.pack("<Q", struct.unpack("<Q", refused)[0] + 1)
 
-    atheris.Setup([sys.argv[0], *arguments], one)
+    def changed(data: bytes, max_size: int, seed: int) -> bytes:
+        return mutate(bytes(data), random.Random(seed))[:max_size] if seed % 2 else atheris.Mutate(data, max_size)
+
+    atheris.Setup([sys.argv[0], *arguments], one, custom_mutator=changed)
     atheris.Fuzz()
 
 
