@@ -9,7 +9,6 @@ import struct
 import zipfile
 import zlib
 
-from exgs_blender.errors import FileError
 from exgs_blender.ugc.container import read_container, write_container
 
 EXTREMES = [0, 1, 2, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1]
@@ -21,7 +20,7 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
         for change in (_gzip, _bundle, _sections):
             try:
                 return change(content, rng)
-            except (zlib.error, zipfile.BadZipFile, FileError):
+            except Exception:  # not of this kind, or damaged before: zipfile raises much
                 continue
     return _changed(content, rng)
 
