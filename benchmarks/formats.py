@@ -222,9 +222,9 @@ def matched(cloud: Gaussians, other: Gaussians) -> Gaussians:
 def covariance_roots(cloud: Gaussians) -> np.ndarray:
     """R S R^T [N, 3, 3]: the shape, however its axes are named."""
     from exgs_blender.splats.activation import scale_from_log, unit_quats
-    from exgs_blender.splats.transforms import _matrices
+    from exgs_blender.splats.rotations import matrices_from_quats
 
-    turn = _matrices(unit_quats(cloud.quats).astype(np.float64))
+    turn = matrices_from_quats(unit_quats(cloud.quats).astype(np.float64))
     return turn * scale_from_log(cloud.scales)[:, None, :] @ turn.transpose(0, 2, 1)
 
 

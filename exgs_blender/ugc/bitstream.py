@@ -149,7 +149,7 @@ def _decode(container: Container, file_bytes: int, name: str) -> tuple[Gaussians
         section = "tables"
         basis, models = _tables(_section(container, section), head)
         gaussians = unfilled(sum(head.layers), head.sh_degree)
-        decoder = LayerDecoder(len(gaussians), models, head.grid, lambda run, part: _fill(gaussians, run, head, basis, part))
+        decoder = LayerDecoder(head.layers, models, head.grid, lambda run, part: _fill(gaussians, run, head, basis, part))
         for number, parts in enumerate(parts_of(head.layers)):
             section = f"layer {number}"
             decoder.decode(_section(container, section), parts)

@@ -37,22 +37,23 @@ class LayerDecoder:
     """Decodes one layer after another, part by part, so that not all integers are there at once.
 
     Args:
-        count: Gaussians of all layers.
+        layers: Gaussians in each. What later layers ask for is kept, so nothing of the last one, which is the largest.
         done: takes each part, in any order and from several threads.
     """
 
-    def __init__(self, count: int, models: Sequence[Model], grid: Grid, done: Callable[[slice, Part], None]) -> None:
+    def __init__(self, layers: Sequence[int], models: Sequence[Model], grid: Grid, done: Callable[[slice, Part], None]) -> None:
         self._models, self._grid, self._done = models, grid, done
         self._alphabets = [model.alphabet for model in models]
         sources = [source for model in models for source in (model.first, model.second) if source.kind]
         self._contexts = {source.channel for source in sources}
         near = {source.channel for source in sources if source.kind >= NEIGHBOURS}
-        self._symbols: dict[int, NDArray[Any]] = {c: np.zeros(count, np.uint8 if models[c].alphabet <= 256 else np.uint16) for c in near}
-        self._kernels = kernels_for(count)
+        self._kept = sum(layers[:-1])
+        self._symbols = {channel: np.zeros(self._kept, np.uint16) for channel in near}
+        self._kernels = kernels_for(sum(layers))
         frequencies = [model.frequencies() for model in models]
         self._decoders = [Decoder.of(f) for f in frequencies] if self._kernels is None else []
         self._searches = [Search.of(f, self._kernels.search_tables) for f in frequencies] if self._kernels is not None else []
-        self._codes = np.zeros(count, np.uint64)
+        self._codes = np.zeros(self._kept, np.uint64)
 
     def decode(self, data: bytes | memoryview, parts: Sequence[slice]) -> None:
         """Decode a layer; its parts side by side in threads (numpy works outside the interpreter's lock).
@@ -89,8 +90,10 @@ class LayerDecoder:
         own = {channel: np.empty(len(everywhere), np.uint16) for channel in self._contexts}
         around = Surroundings(self._symbols, own, self._alphabets, run, None)
         self._read(stream, LENGTH, around, everywhere, values[LENGTH])
-        self._codes[run] = self._positions(values[LENGTH], bits)
-        around = replace(around, near=self._near(before, self._codes[run]))
+        codes = self._positions(values[LENGTH], bits)
+        if run.stop <= self._kept:
+            self._codes[run] = codes
+        around = replace(around, near=self._near(before, codes))
         where = everywhere
         for channel in range(1, len(self._models)):
             if channel >= SH:
@@ -103,7 +106,7 @@ class LayerDecoder:
                 number = len(values[0]) if coded is None else len(coded)
                 raw = bits.take(np.full(number, self._models[channel].plain_bits)).astype(np.int32)
                 values[channel, slice(None) if coded is None else coded] += raw
-        cells, offsets = self._places(self._codes[run], values[SCALE : SCALE + 3], bits)
+        cells, offsets = self._places(codes, values[SCALE : SCALE + 3], bits)
         bits.finish()
         self._done(run, Part(values, cells, offsets))
 
@@ -131,7 +134,7 @@ class LayerDecoder:
             here = slice(None) if whole else where
             symbols[here] = read
             values[here] = (read.astype(np.int32) << model.plain_bits) + model.low
-        if channel in self._symbols:
+        if channel in self._symbols and around.run.stop <= self._kept:
             self._symbols[channel][around.run] = symbols
 
     def _classes(self, source: Source, factor: int, around: Surroundings) -> tuple[U32, U16]:
