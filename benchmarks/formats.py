@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast the formats are read and written, what their quantisation costs, and how much memory converting takes.
 
-    python benchmarks/formats.py speed  [--counts 1000000,5000000]   seconds, beside plyfile, gsply and splat-transform
+    python benchmarks/formats.py speed  [--counts 1000000,5000000] [--repeats 3]   seconds, beside plyfile, gsply and splat-transform
     python benchmarks/formats.py ply    [--counts 1000000,5000000]   reading a PLY beside reading its bytes
     python benchmarks/formats.py errors                              error of each field after a round trip of a real capture
     python benchmarks/formats.py memory [--counts 1000000]           peak memory of a conversion over the arrays' size
 
-Times are the smallest of the repeats, of a file in the page cache. splat-transform is a program: the time of reading a PLY and
-writing nothing ("null") is taken off its writing times, the time of its start (reading one Gaussian) off its reading times.
---record writes benchmarks/results/formats.json and .md, otherwise benchmarks/out.
+Times are the smallest of the repeats, of a file in the page cache; SOG, exgs, USD and what splat-transform does are measured once.
+splat-transform is a program: the time of reading a PLY and writing nothing ("null") is taken off its writing times, the time of its
+start (reading one Gaussian) off its reading times. --record writes benchmarks/results/formats.json and .md, otherwise
+benchmarks/out; after each count.
 """
 
 from __future__ import annotations
@@ -392,25 +393,31 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     counts = [int(n) for n in (options.counts or {"memory": "1000000"}.get(options.what, "1000000,5000000")).split(",")]
-    folder = Path(tempfile.mkdtemp(prefix="formats-"))
-    try:
-        if options.what == "speed":
-            found = speed(counts, options.repeats, folder)
-        elif options.what == "ply":
-            found = ply(counts, folder)
-        else:
-            found = {"errors": errors, "memory": lambda f: memory(counts, f)}[options.what](folder)
-    finally:
-        shutil.rmtree(folder)
-    out = HERE / ("results" if options.record else "out")
+    ways: dict[str, Callable[[list[int], Path], dict[str, Any]]] = {
+        "speed": lambda some, folder: speed(some, options.repeats, folder),
+        "ply": ply,
+        "errors": lambda _, folder: errors(folder),
+        "memory": memory,
+    }
+    for some in [[count] for count in counts] if options.what in ("speed", "ply") else [counts]:
+        folder = Path(tempfile.mkdtemp(prefix="formats-"))
+        try:
+            found = ways[options.what](some, folder)
+        finally:
+            shutil.rmtree(folder)
+        print(kept(options.what, found, options.record))
+
+
+def kept(what: str, found: dict[str, Any], record: bool) -> str:
+    """Write results beside those that are there; the table of these alone."""
+    out = HERE / ("results" if record else "out")
     out.mkdir(exist_ok=True)
     results = json.loads((out / "formats.json").read_text()) if (out / "formats.json").exists() else {}
     results["machine"] = f"{os.cpu_count()} cores ({platform.machine()})"
-    merged = {**results.get(options.what, {}), **found} if options.what in ("speed", "ply") else found
-    results[options.what] = merged
+    results[what] = {**results.get(what, {}), **found} if what in ("speed", "ply") else found
     (out / "formats.json").write_text(json.dumps(results, indent=1) + "\n")
     (out / "formats.md").write_text(table(results))
-    print(table({"machine": results["machine"], options.what: merged}))
+    return table({"machine": results["machine"], what: found})
 
 
 if __name__ == "__main__":
