@@ -224,7 +224,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.child and options.engine == "atheris":
         instrument()
-    with tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as temporary:
+    place = options.folder or ("/dev/shm" if os.path.isdir("/dev/shm") else None)  # libFuzzer ends a child before it could clean up
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=place) as temporary:
         samples = samples_of(Path(temporary) / "whole")
         if options.child:
             folder, paths = Path(options.folder), samples[options.child]
