@@ -19,13 +19,14 @@ class FileError(ExgsError):
 
     Args:
         path: the file at fault.
-        problem: what is wrong, with the field and what was expected.
+        problem: what is wrong, with the field and what was expected. It may quote the file: what is not printable (a line's end, a
+            terminal's commands) becomes a question mark in a diamond.
         hint: what the user can do about it (optional).
     """
 
     def __init__(self, path: str | PathLike[str], problem: str, hint: str = "") -> None:
         self.path = fspath(path)
-        self.problem = problem
+        self.problem = problem = "".join(c if c.isprintable() else "\ufffd" for c in problem)
         self.hint = hint
         super().__init__(f"{self.path}: {problem}" + (f". {hint}" if hint else ""))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -46,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
         except (CancelledError, KeyboardInterrupt) as error:
             terminal.failed(str(error) or "cancelled", "CancelledError", cancelled=True)
             return EXIT_CANCELLED
+        except BrokenPipeError:  # whoever read what we print has seen enough, as "head" does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_FAILED
         except ExgsError as error:
             if options.debug:
                 traceback.print_exc()

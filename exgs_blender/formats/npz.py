@@ -13,7 +13,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +68,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
     where = f"array {shown(info.filename)}"
     try:
         with archive.open(info) as member:
-            version = np.lib.format.read_magic(member)  # type: ignore[no-untyped-call]
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read_header(member)  # type: ignore[no-untyped-call]
+            shape, fortran, dtype = _read_header(path, where, member)
             if dtype.kind not in KINDS or fortran:
                 raise FileError(path, f"{where} holds {dtype} in {'Fortran' if fortran else 'C'} order, expected numbers in C order", HINT)
             size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
@@ -86,9 +84,20 @@ def _read_array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
                     raise FileError(path, f"{where} ends after {done} of {size} bytes", TRUNCATED)
                 data[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
                 done += len(piece)
-    except (OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(path, f"{where} cannot be read ({str(error)[:120]})", HINT) from error
     return data.view(dtype).reshape(shape)
+
+
+def _read_header(path: Path, where: str, member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran order, and kind of a member."""
+    try:
+        version = np.lib.format.read_magic(member)  # type: ignore[no-untyped-call]
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(member)  # type: ignore[no-untyped-call]
+    except Exception as error:  # NumPy parses a Python literal there: a damaged one raises whatever tokenizer and parser think of
+        raise FileError(path, f"the header of {where} cannot be read ({str(error)[:120]})", HINT) from error
+    return header
 
 
 def _shaped(path: Path, field: str, array: NDArray[Any], count: int) -> F32:

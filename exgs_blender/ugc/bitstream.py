@@ -17,33 +17,32 @@ from numpy.typing import NDArray
 
 from ..errors import ExgsError, FileError
 from ..splats import MAX_SH_DEGREE, Gaussians
-from ..splats.gaussians import SH_COEFFICIENTS
+from ..splats.gaussians import SH_COEFFICIENTS, unfilled
 from . import v1
 from .compiled import in_slices
 from .container import HINT, MAGIC, Container, read_container, write_container
 from .context_search import fit_models
 from .contexts import Model, pack_models, tables_bytes_limit, unpack_models
-from .dequantise import dequantise
+from .dequantise import fill
 from .grid import MAX_CELL_BITS, MAX_REFINEMENT, Grid
 from .layer_coding import (
     ACTIVE,
     COLOUR,
-    LENGTH,
     OPACITY,
     ROTATION,
     SCALE,
     SH,
     Columns,
+    bits_below,
     columns_of,
     encode_part,
     parts_of,
     surroundings_of,
-    symbols_of,
 )
-from .layer_decoding import LayerDecoder
+from .layer_decoding import LayerDecoder, Part
 from .quantise import Quantised, Steps
 
-__all__ = ["HINT", "MAGIC", "decode_cloud", "decode_gaussians", "encode_cloud", "section_sizes", "with_notes"]
+__all__ = ["HINT", "MAGIC", "decode_gaussians", "encode_cloud", "section_sizes", "with_notes"]
 
 GAUSSIANS_PER_BYTE = 8
 """A file holds at most this many Gaussians per byte of itself (short files are padded): bounds what a hostile count can allocate."""
@@ -56,29 +55,29 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_s
 
 def encode_cloud(quantised: Quantised, metadata: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
     """A rounded cloud and its metadata (JSON values) -> (file, bytes that each attribute takes of it; they add up to all of it)."""
-    columns = columns_of(quantised)
-    symbols, plain = symbols_of(columns)
-    layers = [layer for layer in parts_of(quantised.layers) if layer]
-    whole = [surroundings_of(symbols, plain, columns.codes, slice(layer[0].start, layer[-1].stop), layer[0].start) for layer in layers]
+    columns, plain = columns_of(quantised)
+    head, layers, basis = _Head.of(quantised), [layer for layer in parts_of(quantised.layers) if layer], quantised.basis
+    del quantised  # where the caller does not hold it either, its memory is free now
+    whole = [surroundings_of(columns, plain, slice(layer[0].start, layer[-1].stop), layer[0].start) for layer in layers]
     models, bits = fit_models(columns, plain, whole)
     sections = {
-        "head": _Head.of(quantised).write(),
+        "head": head.write(),
         "notes": _packed(metadata),
-        "tables": lzma.compress(quantised.basis.tobytes() + pack_models(models), format=lzma.FORMAT_RAW, filters=_FILTERS),
+        "tables": lzma.compress(basis.tobytes() + pack_models(models), format=lzma.FORMAT_RAW, filters=_FILTERS),
     }
     for number, (layer, around) in enumerate(zip(layers, whole, strict=True)):
         sections[f"layer {number}"] = b"".join(encode_part(columns, models, around.part(run)) for run in layer)
-    missing = len(quantised) // GAUSSIANS_PER_BYTE - sum(map(len, sections.values()))
+    missing = len(columns.codes) // GAUSSIANS_PER_BYTE - sum(map(len, sections.values()))
     if missing > 0:
         sections["padding"] = bytes(missing)
     data = write_container(sections)
-    return data, _sizes(len(data), sections, quantised, columns, bits)
+    return data, _sizes(len(data), sections, columns, bits)
 
 
 def with_notes(data: bytes, added: dict[str, Any]) -> bytes:
     """A file of ours with more metadata (JSON values); everything else stays as it is."""
     container = read_container(data, "<bytes>")
-    sections = {**container.sections, "notes": _packed(_notes(container.sections["notes"]) | added)}
+    sections: dict[str, bytes | memoryview] = {**container.sections, "notes": _packed(_notes(container.sections["notes"]) | added)}
     return write_container(sections, container.version)
 
 
@@ -86,16 +85,15 @@ def _packed(metadata: dict[str, Any]) -> bytes:
     return zlib.compress(json.dumps(metadata, allow_nan=False, separators=(",", ":")).encode(), 9)
 
 
-def _sizes(total: int, sections: dict[str, bytes], quantised: Quantised, columns: Columns, bits: Sequence[float]) -> dict[str, int]:
+def _sizes(total: int, sections: dict[str, bytes], columns: Columns, bits: Sequence[float]) -> dict[str, int]:
     """Bytes by attribute. Layers mix them: what the channels' code lengths say, in proportion."""
-    steps = columns.values[LENGTH].astype(np.int64)
-    places = float(np.maximum(steps - 1, 0).sum() + 3 * columns.cuts.sum(dtype=np.int64))
+    places = float(bits_below(columns.lengths).sum(dtype=np.int64) + 3 * columns.cuts.sum(dtype=np.int64))
     ends = {"position": SCALE, "scale": OPACITY, "opacity": ROTATION, "rotation": COLOUR, "colour": ACTIVE, "sh": len(bits)}
     amounts, first = {}, 0
     for name, end in ends.items():
         amounts[name] = sum(bits[first:end]) + (places if name == "position" else 0.0)
         first = end
-    if not quantised.sh.shape[1]:
+    if columns.active is None:
         del amounts["sh"]
     coded = sum(len(data) for name, data in sections.items() if name.startswith("layer"))
     sizes = {name: int(coded * amount / max(sum(amounts.values()), 1e-9)) for name, amount in amounts.items()}
@@ -103,38 +101,30 @@ def _sizes(total: int, sections: dict[str, bytes], quantised: Quantised, columns
     return {"meta": total - sum(sizes.values()), **sizes}
 
 
-def decode_cloud(data: bytes, name: str, *, partial: bool = False) -> tuple[Quantised, dict[str, Any]]:
-    """Inverse of :func:`encode_cloud`; ``name`` is the file's, for messages.
+def decode_gaussians(data: bytes, name: str, *, partial: bool = False) -> tuple[Gaussians, dict[str, Any]]:
+    """The cloud of an .exgs file of any version, and its metadata.
 
     Args:
+        name: the file's, for messages.
         partial: decode the layers that are whole in a file that is still on its way; at least the first must be.
 
     Raises:
         FileError: anything that ``read_container`` finds, or a section whose content does not fit; names the section.
     """
-    return _decode(read_container(data, name, partial=partial), len(data), name)
-
-
-def decode_gaussians(data: bytes, name: str, *, partial: bool = False) -> tuple[Gaussians, dict[str, Any]]:
-    """The cloud of an .exgs file of any version, and its metadata. ``partial`` as in :func:`decode_cloud`.
-
-    Raises:
-        FileError: as :func:`decode_cloud`.
-    """
     container = read_container(data, name, partial=partial)
     if container.version == 1:
         if container.lacking:
             raise FileError(name, f"section '{container.lacking[0]}' is incomplete, and version 1 has no layers", HINT)
-        return _finite(*v1.decode_gaussians(container.sections, len(data), name), name)
-    quantised, metadata = _decode(container, len(data), name)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _finite(dequantise(quantised), metadata, name)
+        sections = {section: bytes(content) for section, content in container.sections.items()}
+        return _finite(*v1.decode_gaussians(sections, len(data), name), name)
+    return _finite(*_decode(container, len(data), name), name)
 
 
 def _finite(gaussians: Gaussians, metadata: dict[str, Any], name: str) -> tuple[Gaussians, dict[str, Any]]:
     """Both as they are; refuses what overflowed."""
     sums: list[float] = []  # quick: only a sum that overflows asks for a closer look
-    in_slices(lambda part: sums.extend(float(array[part].sum()) for _, array in gaussians.arrays()), len(gaussians))
+    with np.errstate(over="ignore", invalid="ignore"):
+        in_slices(lambda part: sums.extend(float(array[part].sum()) for _, array in gaussians.arrays()), len(gaussians))
     bad = None if all(map(math.isfinite, sums)) else gaussians.nonfinite_field()
     if bad:
         raise FileError(name, f"decodes to a value in '{bad[0]}' that is not finite (Gaussian {bad[1]})", HINT)
@@ -150,7 +140,7 @@ def section_sizes(data: bytes, name: str) -> dict[str, int]:
     return {section: len(content) for section, content in read_container(data, name).sections.items()}
 
 
-def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised, dict[str, Any]]:
+def _decode(container: Container, file_bytes: int, name: str) -> tuple[Gaussians, dict[str, Any]]:
     section = "head"
     try:
         head = _Head.read(_section(container, "head"), file_bytes, container.lacking)
@@ -158,7 +148,8 @@ def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised
         metadata = _notes(_section(container, section))
         section = "tables"
         basis, models = _tables(_section(container, section), head)
-        decoder = LayerDecoder(sum(head.layers), models, head.grid)
+        gaussians = unfilled(sum(head.layers), head.sh_degree)
+        decoder = LayerDecoder(head.layers, models, head.grid, lambda run, part: _fill(gaussians, run, head, basis, part))
         for number, parts in enumerate(parts_of(head.layers)):
             section = f"layer {number}"
             decoder.decode(_section(container, section), parts)
@@ -166,15 +157,20 @@ def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised
         raise
     except ExgsError as error:
         raise FileError(name, f"section '{section}': {error}", HINT) from error
-    values = decoder.values
+    return gaussians, metadata
+
+
+def _fill(gaussians: Gaussians, run: slice, head: _Head, basis: NDArray[np.int8], part: Part) -> None:
+    """Write a decoded part to its place in the cloud."""
+    values = part.values
     quantised = Quantised(
         steps=head.steps,
         grid=head.grid,
         pixel=head.pixel,
         sh_degree=head.sh_degree,
-        layers=head.layers,
-        cells=decoder.cells,
-        offsets=decoder.offsets,
+        layers=(run.stop - run.start,),
+        cells=part.cells,
+        offsets=part.offsets,
         scales=values[SCALE : SCALE + 3].T,
         rotations=values[ROTATION : ROTATION + 3].T,
         opacities=values[OPACITY],
@@ -182,7 +178,8 @@ def _decode(container: Container, file_bytes: int, name: str) -> tuple[Quantised
         sh=values[SH:].T,
         basis=basis,
     )
-    return quantised, metadata
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused in the end
+        fill(gaussians, run, quantised)
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ class _Head:
         return fixed + struct.pack(f"<{len(self.layers)}I{len(g.refinement)}i", *self.layers, *g.refinement)
 
     @staticmethod
-    def read(data: bytes, file_bytes: int, lacking: Sequence[str]) -> _Head:
+    def read(data: bytes | memoryview, file_bytes: int, lacking: Sequence[str]) -> _Head:
         """Every value within its bounds. Layers that are ``lacking`` (section names) do not count.
 
         Raises:
@@ -241,7 +238,7 @@ class _Head:
         return _Head(degree, components, layers[: max(whole, 1)], grid, pixel, steps)
 
 
-def _section(container: Container, section: str) -> bytes:
+def _section(container: Container, section: str) -> memoryview:
     if section in container.lacking:
         raise ExgsError("is incomplete")
     if section not in container.sections:
@@ -249,7 +246,7 @@ def _section(container: Container, section: str) -> bytes:
     return container.sections[section]
 
 
-def _notes(data: bytes) -> dict[str, Any]:
+def _notes(data: bytes | memoryview) -> dict[str, Any]:
     inflater = zlib.decompressobj()
     try:
         notes = json.loads(inflater.decompress(data, MAX_NOTES))
@@ -260,7 +257,7 @@ def _notes(data: bytes) -> dict[str, Any]:
     return notes
 
 
-def _tables(data: bytes, head: _Head) -> tuple[NDArray[np.int8], list[Model]]:
+def _tables(data: bytes | memoryview, head: _Head) -> tuple[NDArray[np.int8], list[Model]]:
     rest = 3 * (SH_COEFFICIENTS[head.sh_degree] - 1)
     number, basis_bytes = SH + head.components if head.components else ACTIVE, head.components * rest
     limit = basis_bytes + tables_bytes_limit(number)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 COMPILED_FROM = 50_000
@@ -24,10 +25,16 @@ def kernels_for(count: int) -> Any:
 
 
 def in_slices(work: Callable[[slice], None], count: int) -> None:
-    """Call ``work`` on slices of ``count`` elements; large ones side by side (numpy works outside the interpreter's lock)."""
+    """Call ``work`` on slices of ``count`` elements; large ones side by side."""
+    bounds = [i * count // THREADS for i in range(THREADS + 1)] if count >= COMPILED_FROM else [0, count]
+    side_by_side(work, [slice(a, b) for a, b in pairwise(bounds)], count)
+
+
+def side_by_side(work: Callable[[slice], None], parts: Sequence[slice], count: int) -> None:
+    """Call ``work`` on parts of ``count`` elements, in threads where they are many (numpy works outside the interpreter's lock)."""
     if count < COMPILED_FROM:
-        work(slice(0, count))
+        for part in parts:
+            work(part)
         return
-    bounds = [i * count // THREADS for i in range(THREADS + 1)]
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(work, [slice(bounds[i], bounds[i + 1]) for i in range(THREADS)]))
+        list(pool.map(work, parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import FileError
@@ -23,16 +24,16 @@ class Container:
 
     Attributes:
         version: of the format.
-        sections: name -> bytes, those that are whole, in the file's order.
+        sections: name -> its bytes in the file, of those that are whole, in the file's order.
         lacking: names of sections that the file ends before or within; empty unless read as a prefix.
     """
 
     version: int
-    sections: dict[str, bytes]
+    sections: dict[str, memoryview]
     lacking: tuple[str, ...]
 
 
-def write_container(sections: dict[str, bytes], version: int = VERSIONS[-1]) -> bytes:
+def write_container(sections: Mapping[str, bytes | memoryview], version: int = VERSIONS[-1]) -> bytes:
     """Named sections -> a file: header, table with a CRC-32 each, the sections back to back."""
     offset = _HEADER.size + _ENTRY.size * len(sections)
     table = b""
@@ -40,7 +41,7 @@ def write_container(sections: dict[str, bytes], version: int = VERSIONS[-1]) -> 
         table += _ENTRY.pack(name.encode("ascii"), zlib.crc32(data), offset, len(data))
         offset += len(data)
     start = MAGIC + struct.pack("<HH", version, len(sections))
-    return start + struct.pack("<I", zlib.crc32(start + table)) + table + b"".join(sections.values())
+    return b"".join((start, struct.pack("<I", zlib.crc32(start + table)), table, *sections.values()))
 
 
 def overhead(sections: int) -> int:
@@ -58,7 +59,7 @@ def read_container(data: bytes, name: str, *, partial: bool = False) -> Containe
         FileError: not an .exgs file, of another version, truncated, or a section does not match its checksum.
     """
     version, entries, end = _table(data, name)
-    sections: dict[str, bytes] = {}
+    sections: dict[str, memoryview] = {}
     lacking: list[str] = []
     for raw_name, crc, offset, length in entries:
         section = raw_name.rstrip(b"\0").decode("ascii", "replace")
@@ -70,7 +71,7 @@ def read_container(data: bytes, name: str, *, partial: bool = False) -> Containe
                 raise FileError(name, f"truncated: section '{section}' needs bytes up to {end}, the file has {len(data)}", HINT)
             lacking.append(section)
             continue
-        sections[section] = data[offset:end]
+        sections[section] = memoryview(data)[offset:end]
         if zlib.crc32(sections[section]) != crc:
             raise FileError(name, f"section '{section}' does not match its checksum", HINT)
     if end < len(data):

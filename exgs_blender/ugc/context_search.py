@@ -20,7 +20,7 @@ SECOND_FROM = 4
 
 def fit_models(columns: Columns, plain: Sequence[Model], layers: Sequence[Surroundings]) -> tuple[list[Model], list[float]]:
     """The models with their contexts and tables, and the bits that each channel takes; ``layers``: the surroundings of whole layers."""
-    histograms = [np.bincount(layers[0].symbols[c], minlength=m.alphabet) if layers else _NOTHING for c, m in enumerate(plain)]
+    histograms = [np.bincount(columns.symbols[c], minlength=m.alphabet) if layers else _NOTHING for c, m in enumerate(plain)]
     fitted = [_Channel(columns, channel, model, layers, histograms).fitted() for channel, model in enumerate(plain)]
     return [model for model, _ in fitted], [bits for _, bits in fitted]
 
@@ -30,8 +30,7 @@ class _Channel:
 
     def __init__(self, columns: Columns, channel: int, model: Model, layers: Sequence[Surroundings], histograms: list[I64]) -> None:
         self._channel, self._model, self._layers, self._histograms = channel, model, layers, histograms
-        values = columns.values
-        self._where = [coded_where(channel, values[ACTIVE][layer.run] if channel >= SH else None) for layer in layers]
+        self._where = [coded_where(channel, None if columns.active is None else columns.active[layer.run]) for layer in layers]
         self._stride = max(1, sum(self._sizes()) // SAMPLES)
         self._whole = self._symbols(1)
         self._sample = self._symbols(self._stride)
@@ -105,7 +104,7 @@ class _Channel:
     def _symbols(self, stride: int) -> I64:
         parts = []
         for layer, where in zip(self._layers, self._where, strict=True):
-            own = layer.symbols[self._channel][layer.run]
+            own = layer.own[self._channel]
             parts.append((own if where is None else own[where])[::stride])
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 

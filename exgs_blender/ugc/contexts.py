@@ -22,7 +22,9 @@ from .smoothing import smoothed
 
 I64 = NDArray[np.int64]
 U16 = NDArray[np.uint16]
+Indices = NDArray[np.signedinteger[Any]]
 
+BLOCK = 1 << 16
 MAX_ALPHABET_BITS = 9
 NONE, OWN, NEIGHBOURS = 0, 1, 128
 """Kinds of a source: nothing; OWN + j: the Gaussian's own channel j; NEIGHBOURS + j: mean of the two neighbours' channel j."""
@@ -85,22 +87,24 @@ class Surroundings:
     """Where a run of Gaussians stands: what its contexts are taken from.
 
     Attributes:
-        symbols: by channel, [all Gaussians of the file], as far as they are known.
+        symbols: by channel, [all Gaussians of the file], as far as they are known; of the channels that neighbours are asked for.
+        own: by channel, [n] of the Gaussians that are coded, as far as they are known.
         alphabets: by channel.
         run: the Gaussians that are coded.
         near: [n] each, the two neighbours of each along the Morton curve in the layers before; None in the first layer.
     """
 
     symbols: Mapping[int, U16]
+    own: Mapping[int, U16]
     alphabets: Sequence[int]
     run: slice
-    near: tuple[I64, I64] | None
+    near: tuple[Indices, Indices] | None
 
     def part(self, run: slice) -> Surroundings:
         """Of Gaussians within this run."""
         first, last = run.start - self.run.start, run.stop - self.run.start
         near = None if self.near is None else (self.near[0][first:last], self.near[1][first:last])
-        return replace(self, run=run, near=near)
+        return replace(self, own={channel: symbols[first:last] for channel, symbols in self.own.items()}, run=run, near=near)
 
     def rows(self, model: Model, where: I64 | None = None) -> I64 | None:
         """[n] (or of those at ``where`` in the run) row << 12 for ``StreamDecoder``; None where there is only one row."""
@@ -114,12 +118,12 @@ class Surroundings:
     def classes(self, source: Source, step: int = 1, where: I64 | None = None) -> I64:
         """[n] class * step."""
         table = source.of(self.alphabets[source.channel]) * step
-        symbols = self.symbols[source.channel]
         if source.kind < NEIGHBOURS:
-            own = symbols[self.run]
+            own = self.own[source.channel]
             return table.take(own if where is None else own[where])
         if self.near is None:
             return np.full(self.run.stop - self.run.start if where is None else len(where), (source.classes - 1) * step, np.int64)
+        symbols = self.symbols[source.channel]
         before, after = self.near if where is None else (self.near[0][where], self.near[1][where])
         return table.take((symbols.take(before).astype(np.int32) + symbols.take(after)) >> 1)
 
@@ -137,22 +141,42 @@ class Earlier:
         order = np.argsort(codes, kind="stable")
         return Earlier(codes[order], order)
 
-    def neighbours(self, codes: NDArray[np.uint64]) -> tuple[I64, I64] | None:
+    def neighbours(self, codes: NDArray[np.uint64], kind: type[np.signedinteger[Any]] = np.int64) -> tuple[Indices, Indices] | None:
         """For ascending codes [n]: of the last Gaussian not above each, and of the next; the nearest end where there is none."""
         if not len(self.codes):
             return None
         place = np.searchsorted(self.codes, codes, side="right")
-        return self.order[np.maximum(place - 1, 0)], self.order[np.minimum(place, len(self.codes) - 1)]
+        ends = np.maximum(place - 1, 0), np.minimum(place, len(self.codes) - 1)
+        return self.order[ends[0]].astype(kind, copy=False), self.order[ends[1]].astype(kind, copy=False)
 
 
 def split(values: NDArray[np.integer[Any]], with_zero: bool) -> tuple[U16, Model]:
-    """Symbols [n] of a channel, and its model without contexts; ``with_zero``: 0 has a symbol whether it occurs or not."""
+    """Symbols [n] of a channel (uint8 where they fit), and its model without contexts.
+
+    ``with_zero``: 0 has a symbol whether it occurs or not.
+    """
     ends = (0, 0) if with_zero or not len(values) else (int(values[0]), int(values[0]))
     low = int(values.min(initial=ends[0]))
     high = int(values.max(initial=ends[1])) - low
     plain = max(high.bit_length() - MAX_ALPHABET_BITS, 0)
-    symbols = ((values.astype(np.int64) - low) >> plain).astype(np.uint16)
-    return symbols, Model(low, plain, (high >> plain) + 1)
+    alphabet = (high >> plain) + 1
+    symbols: NDArray[Any] = np.empty(len(values), np.uint8 if alphabet <= 256 else np.uint16)
+    for block in blocks_of(len(values)):
+        symbols[block] = (values[block].astype(np.int64) - low) >> plain
+    return symbols, Model(low, plain, alphabet)
+
+
+def below_symbols(values: NDArray[np.integer[Any]], model: Model) -> NDArray[np.unsignedinteger[Any]]:
+    """[n] the plain bits of a channel's values, in the smallest kind of integer."""
+    rest: NDArray[Any] = np.empty(len(values), np.uint16 if model.plain_bits <= 16 else np.uint32)
+    for block in blocks_of(len(values)):
+        rest[block] = (values[block].astype(np.int64) - model.low) & ((1 << model.plain_bits) - 1)
+    return rest
+
+
+def blocks_of(count: int) -> list[slice]:
+    """Runs in which the steps between take little memory."""
+    return [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
 
 
 def with_tables(model: Model, counts: I64) -> Model:

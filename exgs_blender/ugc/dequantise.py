@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 from ..splats import Gaussians
 from ..splats.activation import SH_C0, logit_from_opacity
 from ..splats.gaussians import F32, unfilled
-from .compiled import in_slices, kernels_for
-from .quantise import CHROMA, Quantised
+from .compiled import kernels_for, side_by_side
+from .layer_coding import parts_of
+from .quantise import CHROMA, Quantised, select_rows
 from .rotations import ROUND, quats_from_rodrigues, rotation_steps, widened_extents
 from .spherical import harmonics_from_components
 
@@ -22,48 +22,47 @@ Fields = dict[str, F32]
 
 def dequantise(quantised: Quantised) -> Gaussians:
     """The cloud that a reader gets. The same wherever the integers are the same, to float32 rounding."""
-    count = len(quantised)
-    gaussians = unfilled(count, quantised.sh_degree)
-    fields = dict(gaussians.arrays())
-    kernels = kernels_for(count)
-    geometry = _geometry if kernels is None else partial(_geometry_compiled, kernels)
-    logits, back, grey = _logits(quantised.steps.opacity_levels), _sh0_from_ycocg(quantised.steps.colour), np.float32(-0.5 / SH_C0)
-
-    def work(part: slice) -> None:
-        here = {name: values[part] for name, values in fields.items()}
-        geometry(quantised, part, here)
-        np.take(logits, quantised.opacities[part], out=here["opacities"], mode="clip")
-        if kernels is None:
-            here["sh0"][:, 0] = quantised.colours[part].astype(np.float32) @ back + grey
-        else:
-            kernels.fill_colours(_columns(quantised.colours[part]), back, grey, here["sh0"][:, 0])
-        flat = here["shN"].reshape(part.stop - part.start, 3 * gaussians.shN.shape[1])
-        harmonics_from_components(quantised.sh[part], quantised.basis, quantised.steps.sh, flat)
-
-    in_slices(work, count)
+    gaussians = unfilled(len(quantised), quantised.sh_degree)
+    parts = [part for layer in parts_of(quantised.layers) for part in layer]
+    side_by_side(lambda part: fill(gaussians, part, select_rows(quantised, part)), parts, len(quantised))
     return gaussians
 
 
-def _geometry(q: Quantised, part: slice, fields: Fields) -> None:
+def fill(gaussians: Gaussians, part: slice, quantised: Quantised) -> None:
+    """Write the Gaussians of a part of a cloud, which ``quantised`` holds alone, to their place in the whole one."""
+    here = {name: values[part] for name, values in gaussians.arrays()}
+    kernels = kernels_for(len(gaussians))
+    back, grey = _sh0_from_ycocg(quantised.steps.colour), np.float32(-0.5 / SH_C0)
+    if kernels is None:
+        _geometry(quantised, here)
+        here["sh0"][:, 0] = quantised.colours.astype(np.float32) @ back + grey
+    else:
+        _geometry_compiled(kernels, quantised, here)
+        kernels.fill_colours(_columns(quantised.colours), back, grey, here["sh0"][:, 0])
+    np.take(_logits(quantised.steps.opacity_levels), quantised.opacities, out=here["opacities"], mode="clip")
+    flat = here["shN"].reshape(len(quantised), 3 * gaussians.shN.shape[1])
+    harmonics_from_components(quantised.sh, quantised.basis, quantised.steps.sh, flat)
+
+
+def _geometry(q: Quantised, fields: Fields) -> None:
     """Fill means, quats and scales."""
-    scales = q.scales[part]
-    cuts = q.grid.cuts(scales)
-    fields["means"][:] = q.grid.world_from_places((q.cells[part] << cuts[:, None]) | q.offsets[part], cuts)
-    fields["quats"][:] = quats_from_rodrigues(q.rotations[part] * rotation_steps(scales, q.steps.scale, q.pixel, q.steps.rotation))
-    fields["scales"][:] = scales * np.float32(q.steps.scale)
+    cuts = q.grid.cuts(q.scales)
+    fields["means"][:] = q.grid.world_from_places((q.cells << cuts[:, None]) | q.offsets, cuts)
+    fields["quats"][:] = quats_from_rodrigues(q.rotations * rotation_steps(q.scales, q.steps.scale, q.pixel, q.steps.rotation))
+    fields["scales"][:] = q.scales * np.float32(q.steps.scale)
 
 
-def _geometry_compiled(kernels: Any, q: Quantised, part: slice, fields: Fields) -> None:
+def _geometry_compiled(kernels: Any, q: Quantised, fields: Fields) -> None:
     """The twin of :func:`_geometry`."""
-    grid, scales = q.grid, _columns(q.scales[part])
+    grid, scales = q.grid, _columns(q.scales)
     cuts = np.empty(scales.shape[1], np.int8)
     kernels.count_cuts(scales, np.array(grid.refinement, np.int64), cuts)
     low, centre, finest = np.array(grid.low), np.array(grid.centre), len(grid.refinement) + 1
-    cells, offsets = np.ascontiguousarray(q.cells[part]), np.ascontiguousarray(q.offsets[part])
+    cells, offsets = np.ascontiguousarray(q.cells), np.ascontiguousarray(q.offsets)
     kernels.fill_means(cells, offsets, cuts, low, grid.cell, finest, grid.radius, centre, fields["means"])
-    extents, lowest = widened_extents(q.scales[part], q.steps.scale, q.pixel)
+    extents, lowest = widened_extents(q.scales, q.steps.scale, q.pixel)
     step, turn, roundness = np.float32(q.steps.scale), np.float32(q.steps.rotation), np.float32(ROUND)
-    kernels.fill_shapes(scales, _columns(q.rotations[part]), step, turn, roundness, extents, lowest, fields["quats"], fields["scales"])
+    kernels.fill_shapes(scales, _columns(q.rotations), step, turn, roundness, extents, lowest, fields["quats"], fields["scales"])
 
 
 def _columns(values: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -19,6 +19,8 @@ MAX_CELL_BITS = 18
 MAX_REFINEMENT = 4
 CORE_QUANTILES = (0.05, 0.95)
 TABLE_BITS = 18
+BLOCK = 1 << 16
+"""Positions that are worked on at a time: the steps between take several times the memory of the result."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ def grid_for(means: F32, position_bits: float, refinement: tuple[int, ...], coar
     first, last = np.quantile(sample, CORE_QUANTILES, axis=0)
     centre = (first + last) / 2
     radius = max(float((last - first).max()), 1e-9 * float(np.abs(centre).max()), 1e-12)
-    u = np.arcsinh((means.astype(np.float64) - centre) / radius)
-    low = u.min(axis=0)
-    extent = max(float((u.max(axis=0) - low).max()), 1e-7)
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for start in range(0, len(means), BLOCK):
+        u = np.arcsinh((means[start : start + BLOCK].astype(np.float64) - centre) / radius)
+        low, high = np.minimum(low, u.min(axis=0)), np.maximum(high, u.max(axis=0))
+    extent = max(float((high - low).max()), 1e-7)
     bits = int(np.clip(np.ceil(position_bits - coarser), 1, MAX_CELL_BITS))
     cell = max(extent * 2.0 ** (coarser - position_bits), extent * 1.000001 / (1 << bits))
     x, y, z = (float(v) for v in centre)

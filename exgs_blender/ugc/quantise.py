@@ -101,7 +101,7 @@ class Quantised:
         offsets: [N, 3] place within the cell, below 2^cuts.
         scales, rotations, colours: [N, 3].
         opacities: [N], 0..opacity_levels.
-        sh: [N, M] principal components; M may be 0.
+        sh: [N, M] principal components, int16 where they fit; M may be 0.
         basis: [M, 3 (K - 1)] int8, rows stand for unit vectors.
     """
 
@@ -154,35 +154,45 @@ def requantise(quantised: Quantised, gaussians: Gaussians, weight: F32 | None = 
 
 def select_layers(quantised: Quantised, count: int) -> Quantised:
     """The first ``count`` layers alone."""
-    kept = sum(quantised.layers[:count])
-    arrays = {name: getattr(quantised, name)[:kept] for name in ("cells", "offsets", "scales", "rotations", "opacities", "colours", "sh")}
-    return replace(quantised, layers=quantised.layers[:count], **arrays)
+    layers = quantised.layers[:count]
+    return replace(select_rows(quantised, slice(0, sum(layers))), layers=layers)
+
+
+def select_rows(quantised: Quantised, part: slice) -> Quantised:
+    """A run of Gaussians alone, as one layer."""
+    names = ("cells", "offsets", "scales", "rotations", "opacities", "colours", "sh")
+    return replace(quantised, layers=(part.stop - part.start,), **{name: getattr(quantised, name)[part] for name in names})
 
 
 def _quantised(gaussians: Gaussians, steps: Steps, weight: F32 | None) -> tuple[Quantised, I64]:
     count = len(gaussians)
     blocks = [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
     rodrigues, log_scales = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
+    middles = np.empty(count, np.float32)
     for block in blocks:
         rodrigues[block], log_scales[block] = canonical_rotations(gaussians.quats[block], gaussians.scales[block])
-    middle = float(np.exp(np.median(np.median(log_scales, axis=1)))) if count else 1.0
+        middles[block] = np.median(log_scales[block], axis=1)
+    middle = float(np.exp(np.median(middles))) if count else 1.0
     pixel = PIXEL_SHARE * middle
     grid = grid_for(gaussians.means, steps.position_bits, _refinement(middle, pixel, steps.scale), COARSER)
-    fields = {name: np.empty((count, 3), np.int32) for name in ("scales", "cells", "offsets", "rotations")}
+    fields: dict[str, Any] = {name: np.empty((count, 3), np.int32) for name in ("scales", "cells", "offsets", "rotations")}
     for block in blocks:
         scales = fields["scales"][block]
         scales[:] = np.rint(log_scales[block].astype(np.float64) / steps.scale)
         fields["cells"][block], fields["offsets"][block] = _places(grid, gaussians.means[block], scales)
         fields["rotations"][block] = np.rint(rodrigues[block] / rotation_steps(scales, steps.scale, pixel, steps.rotation))
+    del rodrigues, log_scales, middles
     layer, layers = _layers(gaussians)
     order = np.lexsort((codes_from_cells(fields["cells"]), layer))
+    for name in fields:
+        fields[name] = fields[name][order]
     quantised = Quantised(
         steps=steps,
         grid=grid,
         pixel=pixel,
         sh_degree=gaussians.sh_degree,
         layers=layers,
-        **{name: values[order] for name, values in fields.items()},
+        **fields,
         **_look(gaussians, order, steps, None if weight is None else weight[order]),
     )
     return quantised, order
@@ -199,28 +209,29 @@ def _places(grid: Grid, means: F32, scales: I32) -> tuple[I64, I64]:
 
 def _look(gaussians: Gaussians, order: I64, steps: Steps, weight: F32 | None) -> dict[str, Any]:
     """What is not geometry, rounded, in another order; ``weight`` is in it already."""
-    opacity = opacity_from_logit(gaussians.opacities).astype(np.float64)
-    colours = np.empty((len(order), 3), np.int32)
+    opacities, colours = np.empty(len(order), np.int32), np.empty((len(order), 3), np.int32)
     for start in range(0, len(order), BLOCK):
         block = slice(start, start + BLOCK)
+        opacity = opacity_from_logit(gaussians.opacities[order[block]]).astype(np.float64)
+        opacities[block] = np.rint(opacity * steps.opacity_levels)
         ycocg = _ycocg_from_sh0(gaussians.sh0[order[block], 0])
         colours[block] = np.rint(ycocg / (steps.colour * np.array([1.0, CHROMA, CHROMA])))
     sh, basis = components_of(gaussians.shN, order, steps.sh, steps.sh_trade, weight)
-    return {"opacities": np.rint(opacity * steps.opacity_levels).astype(np.int32)[order], "colours": colours, "sh": sh, "basis": basis}
+    return {"opacities": opacities, "colours": colours, "sh": sh, "basis": basis}
 
 
-def _layers(gaussians: Gaussians) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+def _layers(gaussians: Gaussians) -> tuple[NDArray[np.int8], tuple[int, ...]]:
     """([N] layer of each Gaussian, sizes): opaque and large ones first. Costs nothing: sizes within a layer are alike, and code shorter."""
     count = len(gaussians)
     if count == 0:
-        return np.zeros(0, np.int64), ()
+        return np.zeros(0, np.int8), ()
     shares = next(shares for least, shares in LAYERS if count >= least)
     sizes = [int(share * count) for share in shares]
     sizes.append(count - sum(sizes))
     two_largest = gaussians.scales.sum(axis=1) - gaussians.scales.min(axis=1)
     significance = np.log(np.maximum(opacity_from_logit(gaussians.opacities), 1e-6)) + two_largest
-    layer = np.empty(count, np.int64)
-    layer[np.argsort(-significance, kind="stable")] = np.repeat(np.arange(len(sizes)), sizes)
+    layer = np.empty(count, np.int8)
+    layer[np.argsort(-significance, kind="stable")] = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
     return layer, tuple(sizes)
 
 

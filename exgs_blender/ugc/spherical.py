@@ -7,6 +7,7 @@ optimised quantisation, as in video coders), so that most of them are 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..splats.gaussians import F32
 
-I32 = NDArray[np.int32]
+I32 = NDArray[np.signedinteger[Any]]
 I64 = NDArray[np.int64]
 I8 = NDArray[np.int8]
 
@@ -28,7 +29,7 @@ BLOCK_PRODUCTS = 1 << 18
 
 
 def components_of(shN: F32, order: I64, step: float, trade: float, weight: F32 | None) -> tuple[I32, I8]:
-    """Rounded components [N, M] and their basis [M, 3 (K - 1)] int8; rows stand for unit vectors.
+    """Rounded components [N, M] (int16 or int32) and their basis [M, 3 (K - 1)] int8; rows stand for unit vectors.
 
     Args:
         shN: [N, K - 1, 3].
@@ -49,11 +50,10 @@ def components_of(shN: F32, order: I64, step: float, trade: float, weight: F32 |
     basis = np.linalg.eigh(moments)[1][:, ::-1].T
     basis = np.rint(basis * (BASIS_ONE / np.abs(basis).max(axis=1, keepdims=True))).astype(np.int8)
     while True:
-        columns = np.empty((len(basis), len(flat)), np.float32)
         back = (np.linalg.pinv(unit_rows(basis)) / step).astype(np.float32)
-        for block in blocks:
-            columns[:, block] = (flat[order[block]] @ back).T
-        rounded = _round(columns, trade, importance)
+        products = ((block, (flat[order[block]] @ back).T) for block in blocks)
+        shape = (len(basis), len(flat))
+        rounded = _cheapest_of(products, shape, trade, importance) if trade > 0 else _nearest(products, shape)
         used = rounded.any(axis=1)
         if used.all():
             return rounded.T, basis
@@ -85,23 +85,33 @@ def _importance(weight: F32 | None, count: int) -> F32:
     return (capped / capped.mean()).astype(np.float32)
 
 
-def _round(columns: F32, trade: float, importance: F32) -> I32:
-    """Per component the integer of least squared error * importance + trade * bits, of the nearest, the next towards 0, and 0.
+def _nearest(products: Iterator[tuple[slice, F32]], shape: tuple[int, int]) -> I32:
+    """[M, N] the nearest integers to the components, which come block by block of the N."""
+    result: I32 = np.empty(shape, np.int16)
+    for block, part in products:
+        if result.itemsize == 2 and max(float(part.max()), -float(part.min())) >= np.iinfo(np.int16).max:
+            result = result.astype(np.int32)
+        np.rint(part, out=result[:, block], casting="unsafe")
+    return result
 
-    ``columns`` [M, N] become the result: it takes their memory.
-    """
-    result = columns.view(np.int32)
+
+def _cheapest_of(products: Iterator[tuple[slice, F32]], shape: tuple[int, int], trade: float, importance: F32) -> I32:
+    """[M, N] per component the integer of least squared error * importance + trade * bits, of the nearest, the next towards 0, and 0."""
+    columns = np.empty(shape, np.float32)
+    for block, part in products:
+        columns[:, block] = part
+    result = columns.view(np.int32)  # it takes their memory
     for column, rounded in zip(columns, result, strict=True):
         value = column.copy()
         rounded[:] = np.rint(value)
-        held = np.flatnonzero(rounded) if trade > 0 else ()
+        held = np.flatnonzero(rounded)
         if len(held):
             rounded[held] = _cheapest(value[held], rounded[held], len(rounded) - len(held), trade, importance[held])
     return result
 
 
 def _cheapest(value: F32, nearest: I32, zeros: int, trade: float, importance: F32) -> I32:
-    """As :func:`_round`, of the values of one component that do not round to 0; ``zeros`` others do."""
+    """As :func:`_cheapest_of`, of the values of one component that do not round to 0; ``zeros`` others do."""
     low = min(int(nearest.min()), 0)
     chosen = nearest
     for _ in range(PASSES):

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from exgs_blender.cli import main
 from exgs_blender.formats import formats, read, write
 from tests.clouds import random_gaussians
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -65,3 +69,16 @@ def test_options_of_other_formats_are_refused_before_reading(capture: Path, caps
     assert "has no option 'version'" in capsys.readouterr().err
     assert main(["convert", str(capture), str(capture.with_name("a.glb")), "--lod", "1"]) == 1
     assert "has no option 'level'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_a_reader_that_has_seen_enough(capture: Path) -> None:
+    """``exgs info capture.ply | head -1`` ends quietly."""
+    out, into = os.pipe()
+    os.close(out)
+    command = [sys.executable, "-m", "exgs_blender.cli", "info", str(capture)]
+    done = subprocess.run(command, stdout=into, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    os.close(into)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr

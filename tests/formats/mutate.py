@@ -3,23 +3,54 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
+import zipfile
 import zlib
+
+from exgs_blender.ugc.container import read_container, write_container
 
 EXTREMES = [0, 1, 2, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1]
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """One to four changes; a gzip member is changed inside as often as outside."""
-    if content[:2] == b"\x1f\x8b" and rng.random() < 0.5:
-        try:
-            inside = zlib.decompress(content, 31)
-        except zlib.error:
-            inside = b""
-        packer = zlib.compressobj(wbits=31)
-        return packer.compress(_changed(inside, rng)) + packer.flush()
+    """One to four changes; what checksums guard (gzip, ZIP, .exgs) is changed inside them as often as outside."""
+    if rng.random() < 0.5:
+        for change in (_gzip, _bundle, _sections):
+            try:
+                return change(content, rng)
+            except Exception:  # not of this kind, or damaged before: zipfile raises much
+                continue
     return _changed(content, rng)
+
+
+def _gzip(content: bytes, rng: random.Random) -> bytes:
+    inside = zlib.decompress(content, 31)
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(_changed(inside, rng)) + packer.flush()
+
+
+def _bundle(content: bytes, rng: random.Random) -> bytes:
+    """One member of a ZIP file is changed."""
+    with zipfile.ZipFile(io.BytesIO(content)) as bundle:
+        members = {name: bundle.read(name) for name in bundle.namelist()}
+    name = rng.choice(sorted(members))
+    members[name] = _changed(members[name], rng)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as bundle:
+        for name, member in members.items():
+            bundle.writestr(name, member)
+    return target.getvalue()
+
+
+def _sections(content: bytes, rng: random.Random) -> bytes:
+    """One section of an .exgs file is changed."""
+    container = read_container(content, "sample")
+    sections = {name: bytes(section) for name, section in container.sections.items()}
+    name = rng.choice(sorted(sections))
+    sections[name] = _changed(sections[name], rng)
+    return write_container(sections, container.version)
 
 
 def _changed(content: bytes, rng: random.Random) -> bytes:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -127,3 +128,17 @@ def test_damaged_zip(tmp_path: Path) -> None:
     path.write_bytes(content[:60] + b"\xff\xff\xff" + content[63:])
     with pytest.raises(FileError, match="cannot be read"):
         formats.read(path)
+
+
+@pytest.mark.parametrize("header", [b"{'descr': '<f4', 'shape': (10, 3),", b"(" * 9000, b"{'descr': [], 'shape': 3}", b"\xff{", b"[1] * 3"])
+def test_damaged_header_of_an_array(tmp_path: Path, header: bytes) -> None:
+    """The first one was found by the fuzzer: its tokenizer's error is of a kind of its own."""
+    np.savez(tmp_path / "a.npz", **gsplat(random_gaussians(10, 0)))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["means.npy"] = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(FileError, match=r"the header of array .means\.npy. cannot be read"):
+        formats.read(tmp_path / "b.npz")
