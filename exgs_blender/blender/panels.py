@@ -9,6 +9,7 @@ import bpy
 
 from .colour_management import draw_colour_warning
 from .engine import ExgsRenderEngine
+from .frame_rate import RATE
 from .ops_compositing import RemoveCompositing, SetUpCompositing
 from .ops_import import ImportSplats
 from .ops_proxy import MakeProxy
@@ -28,6 +29,8 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     strength.prop(settings, "restore_strength")
     strength.prop(settings, "stabilise")
     layout.prop(settings, "rasterize_mode")
+    if RATE.words:
+        layout.label(text=f"Last render: {RATE.words}", icon="TIME")
     draw_colour_warning(layout, scene)
 
 

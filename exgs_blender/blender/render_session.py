@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cameras import Cameras
 from ..splats import Gaussians, SplatObject
+from ..splats.gaussians import F32
 from ..ugc.guidance import together
 from ..worker.client import RenderServer, ServerFrame
 from ..worker.protocol import RenderSettings
@@ -78,13 +79,14 @@ class RenderSession:
         python: Path,
         should_stop: Callable[[], bool],
         earlier: Sequence[Cameras] | None = None,
+        background: F32 | None = None,
     ) -> ServerFrame:
         """One frame; see :meth:`exgs_blender.worker.client.RenderServer.render` for what it raises."""
         with self._lock:
             if self._server is None or self._python != python:
                 self._close()
                 self._server, self._python = RenderServer(python), python
-            return self._server.render(objects, view, settings, earlier=earlier, should_stop=should_stop)
+            return self._server.render(objects, view, settings, earlier=earlier, background=background, should_stop=should_stop)
 
     @property
     def server_pid(self) -> int | None:

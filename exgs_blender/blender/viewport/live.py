@@ -21,7 +21,7 @@ from gpu_extras.presets import draw_texture_2d  # type: ignore[import-not-found]
 from ...errors import CancelledError, ExgsError
 from ...splats.gaussians import F32
 from ...worker.protocol import RenderSettings
-from ..film import over_background, world_colour
+from ..film import world_colour
 from ..render_session import SESSION, Placed
 from ..worker_choice import chosen_python
 from . import painter
@@ -65,7 +65,7 @@ class LiveFrame:
 
     Attributes:
         image: [h, w, 4] premultiplied scene-linear, row 0 at the top.
-        cover: [h, w] opacity of the splats, without the background.
+        cover: [h, w] opacity of the splats, without the background and before restoration.
     """
 
     name: str
@@ -160,21 +160,18 @@ def _frame(asked: LiveFrame, wanted: Wanted, python: Path, outdated: Any) -> Liv
     """Render one stage of a view; runs in the thread."""
     view = reduced(wanted.eye.cameras, asked.stage.coarseness)
     settings = replace(wanted.settings, restore=asked.stage.restore)
-    message = ""
     if wanted.objects:
         try:
-            frame = SESSION.render(wanted.objects, view, settings, python, outdated)
+            frame = SESSION.render(wanted.objects, view, settings, python, outdated, background=wanted.background)
         except CancelledError:
             return replace(asked, message="the view moved")
         except ExgsError as error:
             return replace(asked, message=str(error))
-        image, cover, message = frame.combined, frame.combined[..., 3], frame.backend
-    else:
-        image = np.zeros((int(view.heights[0]), int(view.widths[0]), 4), np.float32)
-        cover = image[..., 3]
+        return replace(asked, image=frame.combined, cover=1.0 - frame.mask, message=frame.backend)
+    image = np.zeros((int(view.heights[0]), int(view.widths[0]), 4), np.float32)
     if wanted.background is not None:
-        image = over_background(image, wanted.background)
-    return replace(asked, image=image, cover=cover, message=message)
+        image[:] = (*wanted.background, 1.0)
+    return replace(asked, image=image, cover=np.zeros(image.shape[:2], np.float32))
 
 
 def _clear_overlays() -> None:
