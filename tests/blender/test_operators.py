@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import numpy as np
 import pytest
 
 from .harness import RunInBlender
@@ -62,6 +63,8 @@ def test_compress_this_shot_cancel_and_kill(blender: RunInBlender, worker_enviro
     found = blender("jobs", environment=worker_environment)
     assert found["object space"] < 0.01
     assert found["shot"]["state"] == "done", found["shot"]
+    assert found["up"][:2] == ["+z", "-y"], "views that are generated look from another side than the artist's up"
+    assert np.allclose(found["up"][2], [0, 0, 1], atol=1e-5)
     assert found["cancelled"]["state"] == "cancelled"
     assert found["killed"]["state"] == "failed"
     assert "SIGKILL" in found["killed"]["message"]
