@@ -66,11 +66,11 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
 
     def view_update(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """The 3D view's Rendered mode: something in the scene changed."""
-        self._live.collect(depsgraph)
+        self._live.collect(depsgraph, context.space_data)
 
     def view_draw(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Draw a region in Rendered mode; never waits for the worker."""
-        self._live.draw(self, context, depsgraph.scene)
+        self._live.draw(self, context, depsgraph)
 
     @property
     def _live(self) -> Any:

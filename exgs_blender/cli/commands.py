@@ -234,9 +234,7 @@ def _demo(options: argparse.Namespace, terminal: Terminal) -> None:
 
 
 def _up_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--up", choices=("-y", "+y", "+z"), default="-y", help="the capture's up axis, for views that are made (default -y)"
-    )
+    parser.add_argument("--up", choices=("-y", "+y", "+z"), default="-y", help="the capture's up axis, for made views (default -y)")
 
 
 def _ratio(text: str) -> float:
