@@ -104,6 +104,10 @@ def _check_shadows(shadows: dict[str, Any]) -> None:
     assert shadows["coarser"]
     assert shadows["holdout"] == [True, False, 0, False]
     assert shadows["pass"] == [True, False, ""], "removing left Cycles' shadow pass on"
+    for light, files in shadows["lighting"].items():
+        alone, beside = (_brightness(read_rgba(path)[..., :3], *shadows["pixels"]["panel"]) for path in files)
+        assert alone > 0.1
+        assert beside == pytest.approx(alone, rel=0.02), f"the proxy throws light of the {light} at the CG, or keeps it away"
     without, shaded = (read_rgba(path)[..., :3] for path in shadows["files"])
     left = {name: _brightness(shaded, *at) / _brightness(without, *at) for name, at in shadows["pixels"].items()}
     assert left["shadow"] < 0.5, "no shadow falls on the splats"

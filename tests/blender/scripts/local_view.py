@@ -65,7 +65,7 @@ def _seen(space: bpy.types.SpaceView3D) -> dict[str, list[int]]:
     snapshot = SceneClouds().snapshot(bpy.context.scene, bpy.context.view_layer, depsgraph, set())
     hidden = hidden_in(space, {item.owner for item in snapshot.shown})
     counts = {key: len(placed.gaussians) for key, placed in live._objects}
-    sizes = {key: count for key, count in zip((item.key for item in snapshot.shown), map(_size_of, snapshot.shown), strict=True)}
+    sizes = dict(zip((item.key for item in snapshot.shown), map(_size_of, snapshot.shown), strict=True))
     return {
         "rendered": sorted(counts[key] for key, _ in live._objects),
         "solid": sorted(sizes[item.key] for item in snapshot.shown if item.owner not in hidden),

@@ -106,6 +106,25 @@ def add_glowing_cube(scene: bpy.types.Scene, name: str, centre: Any, size: float
     return cube
 
 
+def add_panel(scene: bpy.types.Scene, name: str, centre: Any, size: float, colour: tuple[float, float, float]) -> bpy.types.Object:
+    """A matt upright square that faces the camera's side, -Y, and leans back a little."""
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    nodes = material.node_tree.nodes
+    nodes.clear()
+    matt, output = nodes.new("ShaderNodeBsdfDiffuse"), nodes.new("ShaderNodeOutputMaterial")
+    matt.inputs["Color"].default_value = (*colour, 1)
+    material.node_tree.links.new(matt.outputs[0], output.inputs["Surface"])
+    half = size / 2
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata([(-half, -0.1, -half), (half, -0.1, -half), (half, 0.1, half), (-half, 0.1, half)], [], [(0, 1, 2, 3)])
+    mesh.materials.append(material)
+    panel = bpy.data.objects.new(name, mesh)
+    panel.location = centre
+    scene.collection.objects.link(panel)
+    return panel
+
+
 def use_cycles(scene: bpy.types.Scene) -> None:
     scene.render.engine = "CYCLES"
     scene.cycles.device = "CPU"
