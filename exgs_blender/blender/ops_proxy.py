@@ -17,6 +17,7 @@ from . import proxy_object, splat_scene
 from .camera_animation import up_direction
 from .job_runner import RUNNER, Task, job_folder
 from .ops_compositing import composite
+from .reported import reported
 from .splat_object import gaussians_of, is_splat_object
 
 
@@ -52,12 +53,9 @@ class MakeProxy(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self)
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            start_proxy(context, context.object, self.role, self.detail)
-        except ExgsError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        start_proxy(context, context.object, self.role, self.detail)
         if self.role == proxy_object.SHADOWS and context.scene.render.engine != "CYCLES":
             self.report({"WARNING"}, "Only Cycles catches shadows: choose it as the render engine of this scene")
         return {"FINISHED"}

@@ -16,6 +16,7 @@ from .ops_proxy import MakeProxy
 from .panel_compress import draw_headline
 from .splat_object import is_splat_object
 from .splat_scene import splat_scene_of
+from .wrapping import wrapped_label
 
 
 def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
@@ -30,7 +31,7 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     strength.prop(settings, "stabilise")
     layout.prop(settings, "rasterize_mode")
     if RATE.words:
-        layout.label(text=f"Last render: {RATE.words}", icon="TIME")
+        wrapped_label(layout, f"Last render: {RATE.words}", icon="TIME")
     draw_colour_warning(layout, scene)
 
 

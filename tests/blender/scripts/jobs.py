@@ -13,9 +13,9 @@ import bpy
 import numpy as np
 from mathutils import Euler, Matrix, Vector
 
+from exgs_blender.blender.axes import WORLD_FROM_CAPTURE
 from exgs_blender.blender.camera_animation import shot_cameras, up_direction
 from exgs_blender.blender.job_runner import RUNNER, Task
-from exgs_blender.blender.ops_import import WORLD_FROM_CAPTURE
 from exgs_blender.cameras.conventions import project
 from exgs_blender.formats.exgs import read_asset
 
