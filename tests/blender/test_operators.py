@@ -46,6 +46,8 @@ def test_import_options_drops_and_native_splats(blender: RunInBlender) -> None:
     assert {f"*{suffix}" for suffix in found["readable"]} == set(found["shown"])
     assert all(any(suffix.endswith(taken) for taken in found["taken"]) for suffix in found["readable"]), "a readable file cannot be dropped"
     assert found["registered"]
+    assert [kind for kind, takes in sorted(found["takes drops"].items()) if takes] == ["OUTLINER", "VIEW_3D"]
+    assert len(found["takes drops"]) > 2
     assert found["operator"] == "exgs.import_splats"
     assert [count for count, _ in found["dropped"].values()] == [300] * 6
     assert [degree for _, degree in found["dropped"].values()] == [3, 3, 3, 0, 3, 3]
