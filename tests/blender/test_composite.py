@@ -65,7 +65,8 @@ def _check_nodes(found: dict[str, Any]) -> None:
     assert found["removed"]["scenes"] == found["once"]["scenes"] - 1
     assert found["visible again"]
     plain = read_png(found["without"])[..., :3]
-    assert not ((plain[..., 0] > 120) & (plain[..., 2] < 60)).any(), "splats after removal"
+    red = ((plain[..., 0] > 120) & (plain[..., 2] < 60)).any()
+    assert red == found["native"], "splats after removal: only from 5.3 on Cycles draws them itself"
 
 
 def test_blending_view_transform_and_shadows(blender: RunInBlender, worker_environment: dict[str, str]) -> None:
