@@ -60,8 +60,10 @@ def expectation(context: bpy.types.Context, obj: bpy.types.Object) -> str:
 def draw_jobs(layout: Any) -> None:
     """The jobs that run or wait, each with its way out, and how the last ones ended."""
     for index, task in enumerate(RUNNER.running):
-        row = layout.row()
-        row.progress(factor=task.fraction, text=line_of(task))
+        column = layout.column(align=True)
+        wrapped_label(column, task.title)
+        row = column.row()
+        row.progress(factor=task.fraction, text=task.words)  # a bar's text is cut off where it is longer than the bar
         row.operator(CancelJob.bl_idname, text="", icon="X").index = index
     for task in RUNNER.ended:
         told = task.message.partition("; ")[0] if task.state == "done" else task.message  # the object's box has the rest
