@@ -251,6 +251,9 @@ def _f12() -> Iterator[float]:
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 720, 960, 100
     scene.exgs.restore = True
     yield from _render("render", 1.0)
+    yield from sidebar(True)
+    yield from shot("after the render", wait=1.0)
+    yield from sidebar(False)
 
 
 def _composite() -> Iterator[float]:
