@@ -21,7 +21,8 @@ MAIN = ROOT / ".venv"
 SECOND = ROOT / ".venv-py313"
 SECOND_PACKAGES = ["bpy==5.2.3", "plyfile>=1.0"]
 MATRIX = {"bpy-4.2": ["bpy==4.2.23", "numpy<2", "plyfile>=1.0"], "bpy-5.0": ["bpy==5.0.1", "numpy<2", "plyfile>=1.0"]}
-"""Blender versions that the matrix adds to 4.5 and 5.2; they hold in Python 3.11. Nothing of the worker is installed beside them."""
+NEWEST = {"bpy-5.3": ["bpy==5.3.0", "plyfile>=1.0"]}
+"""Blender versions that the matrix adds to 4.5 and 5.2: in Python 3.11, and in 3.13. Nothing of the worker is installed beside them."""
 USAGE = "usage: python3.11 run.py demo [FILE] | test [PYTEST ARGUMENTS] | matrix [PYTEST ARGUMENTS] | setup | any 'exgs' command"
 
 
@@ -88,11 +89,14 @@ def second_blender() -> str:
 
 
 def blenders(every: bool) -> str:
-    """The other Pythons that hold a Blender, as the tests' variable lists them: 5.2, and for the matrix 4.2 and 5.0 too."""
+    """The other Pythons that hold a Blender, as the tests' variable lists them: 5.2, and for the matrix 4.2, 5.0 and 5.3 too."""
     found = [second_blender()]
-    for name, packages in MATRIX.items() if every else ():
+    interpreters = ((MATRIX, sys.executable), (NEWEST, python_313())) if every else ()
+    for name, packages, interpreter in ((name, packages, python) for wanted, python in interpreters for name, packages in wanted.items()):
+        if interpreter is None:
+            continue
         try:
-            found.append(str(install(ROOT / f".venv-{name}", sys.executable, packages)))
+            found.append(str(install(ROOT / f".venv-{name}", interpreter, packages)))
         except subprocess.CalledProcessError as error:
             print(f"ExGS: {name} could not be installed ({error}); the matrix goes without it")
     return os.pathsep.join(python for python in found if python)

@@ -17,6 +17,7 @@ MODULES = (
     "colour_management",
     "job_runner",
     "content",
+    "frame_rate",
     "engine",
     "ops_import",
     "ops_compress",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import bpy
 import numpy as np
-from mathutils import Matrix
+from mathutils import Matrix, Vector
 
 from ..cameras import Cameras, concatenate
 from ..cameras.conventions import BlenderLens, K_from_blender, cam_from_world_from_blender
@@ -146,6 +146,15 @@ def _in_object_space(view: Cameras, obj: bpy.types.Object) -> Cameras:
             "apply its scale, or compress for 'Everywhere'"
         )
     return replace(view, viewmats=view.viewmats @ np.array(obj.matrix_world, np.float64))
+
+
+def up_direction(obj: bpy.types.Object) -> str | list[float]:
+    """What points up in the world, in the object's own axes: the name of an axis such as "-y" where it is one, else a vector [3]."""
+    up = (obj.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))).normalized()
+    axis = max(range(3), key=lambda i: abs(up[i]))
+    if abs(up[axis]) > 1 - SIMILARITY_TOLERANCE:
+        return f"{'+' if up[axis] > 0 else '-'}{'xyz'[axis]}"
+    return list(up)
 
 
 def uneven(matrix: Matrix) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 import bpy
 
+from .wrapping import wrapped_label
+
 FAITHFUL = "Standard"
 COPIED = ("view_transform", "look", "exposure", "gamma")
 
@@ -43,9 +45,8 @@ class UseStandardView(bpy.types.Operator):
 def draw_colour_warning(layout: Any, scene: bpy.types.Scene) -> None:
     """The warning and its way out, where there is something to warn of."""
     if warning := colour_warning(scene):
-        row = layout.row()
-        row.label(text=warning, icon="ERROR")
-        row.operator(UseStandardView.bl_idname)
+        wrapped_label(layout, warning, icon="ERROR")
+        layout.operator(UseStandardView.bl_idname)
 
 
 CLASSES = (UseStandardView,)

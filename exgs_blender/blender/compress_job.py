@@ -18,7 +18,7 @@ from ..splats.gaussians import SH_COEFFICIENTS
 from ..worker.estimate import Estimate, Goal, estimate, read_speed, remember_speed
 from ..worker.protocol import BESIDE
 from .before_after import make_twins, stand_in_for
-from .camera_animation import scene_cameras, shot_cameras, shot_frames
+from .camera_animation import scene_cameras, shot_cameras, shot_frames, up_direction
 from .compress_settings import CompressOptions, goal_of
 from .job_runner import RUNNER, Task, job_folder
 from .ops_import import place, read_capture
@@ -87,7 +87,7 @@ def start_compression(context: bpy.types.Context, obj: bpy.types.Object, target:
     folder = job_folder()
     try:
         source = folder / f"{target.stem}.ply"  # the report and the asset tell this name
-        params: dict[str, Any] = {"source": str(source), "target": str(target), "page": BESIDE}
+        params: dict[str, Any] = {"source": str(source), "target": str(target), "page": BESIDE, "up": up_direction(obj)}
         params |= {name: value for name, value in vars(request.goal).items() if value}
         params |= _views(context, obj, request, folder)
         formats.write(params["source"], gaussians)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from ..errors import CancelledError, ExgsError
 from ..splats.gaussians import F32
 from .camera_animation import cropped, view_of
 from .earlier_frames import earlier_views
-from .film import over_background, world_colour
+from .film import world_colour
+from .frame_rate import RATE
 from .render_session import SESSION
 from .worker_choice import chosen_python
 
@@ -26,6 +28,10 @@ NOTHING_HIT = 1e10
 """Depth where no splat is: what Cycles writes for the sky."""
 ERROR_COLOUR = (1.0, 0.0, 1.0, 1.0)
 """A frame that failed is magenta, as a missing texture is: one inside an animation cannot be overlooked."""
+
+STRIP_ROWS = 64
+"""A picture is handed over in strips of so many rows: their memory is used again for the next strip and stays in the processor's cache,
+while that of a whole picture is new to the process each time and takes ten times as long to fill."""
 
 
 class ExgsRenderEngine(bpy.types.RenderEngine):
@@ -41,9 +47,11 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
             self.register_pass(scene, renderlayer, name, len(channels), channels, kind)
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
+        started = time.perf_counter()
         window = self._window(depsgraph)
+        restoring: float | None = None
         try:
-            planes = self._planes(depsgraph, window)
+            planes, restoring = self._planes(depsgraph, window)
         except CancelledError:
             return
         except ExgsError as error:
@@ -52,14 +60,17 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
             log.exception("rendering frame %d", depsgraph.scene.frame_current)
             planes = self._fail(f"unexpected {type(error).__name__}: {error}", window)
         self._fill(depsgraph.view_layer.name, planes, window)
+        if restoring is not None:
+            RATE.measured(time.perf_counter() - started, restoring)
+            self.update_stats("", f"ExGS: {RATE.words}")
 
     def view_update(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """The 3D view's Rendered mode: something in the scene changed."""
-        self._live.collect(depsgraph)
+        self._live.collect(depsgraph, context.space_data)
 
     def view_draw(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Draw a region in Rendered mode; never waits for the worker."""
-        self._live.draw(self, context, depsgraph.scene)
+        self._live.draw(self, context, depsgraph)
 
     @property
     def _live(self) -> Any:
@@ -70,29 +81,24 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
             self.live_render = LiveRender()
         return self.live_render
 
-    def _planes(self, depsgraph: bpy.types.Depsgraph, window: Window) -> dict[str, F32]:
-        """The passes by name, [H, W, C] or [H, W], row 0 at the top."""
+    def _planes(self, depsgraph: bpy.types.Depsgraph, window: Window) -> tuple[dict[str, F32], float]:
+        """The passes by name, [H, W, C] or [H, W], row 0 at the top, and the seconds that restoration took."""
         self.update_stats("", "ExGS: collecting splats")
         scene, leader = depsgraph.scene, leading_scene(depsgraph.scene)
         view = self._view(depsgraph, leader, window)
         objects, keep_ratio, guidance = SESSION.visible_splats(depsgraph)
-        if objects:
-            self.update_stats("", f"ExGS: rendering {sum(len(placed.gaussians) for _, placed in objects):,} splats")
-            settings, earlier = leader.exgs.render_settings(keep_ratio, guidance), None
-            if settings.restore and leader.exgs.stabilise and keep_ratio < 1:
-                earlier = earlier_views(self, depsgraph, leader, lambda: self._view(depsgraph, leader, window))
-                scene = depsgraph.scene
-            frame = SESSION.render(objects, view, settings, chosen_python(), self.test_break, earlier)
-            self.update_stats("", f"ExGS: {frame.backend}")
-            planes = {"Combined": frame.combined, "Depth": frame.depth, "Mask": frame.mask, "Unrestored": frame.unrestored}
-        else:
-            planes = blank_planes(window)
-        if not scene.render.film_transparent:
-            background = world_colour(scene.world)
-            same = planes["Combined"] is planes["Unrestored"]
-            planes["Combined"] = over_background(planes["Combined"], background)
-            planes["Unrestored"] = planes["Combined"] if same else over_background(planes["Unrestored"], background)
-        return planes
+        background = None if scene.render.film_transparent else world_colour(scene.world)
+        if not objects:
+            return blank_planes(window, background), 0.0
+        words = f"ExGS: rendering {sum(len(placed.gaussians) for _, placed in objects):,} splats"
+        self.update_stats("", f"{words}, {RATE.words}" if RATE.words else words)
+        settings, earlier = leader.exgs.render_settings(keep_ratio, guidance), None
+        if settings.restore and leader.exgs.stabilise and keep_ratio < 1:
+            earlier = earlier_views(self, depsgraph, leader, lambda: self._view(depsgraph, leader, window))
+        frame = SESSION.render(objects, view, settings, chosen_python(), self.test_break, earlier, background)
+        self.update_stats("", f"ExGS: {frame.backend}")
+        planes = {"Combined": frame.combined, "Depth": frame.depth, "Mask": frame.mask, "Unrestored": frame.unrestored}
+        return planes, frame.seconds["restore"]
 
     def _view(self, depsgraph: bpy.types.Depsgraph, leader: bpy.types.Scene, window: Window) -> Cameras:
         scene = depsgraph.scene
@@ -128,13 +134,15 @@ class ExgsRenderEngine(bpy.types.RenderEngine):
         for name, (channels, _) in PASSES.items():
             if name != "Combined":
                 self.add_pass(name, len(channels), channels, layer=layer_name)
-        result = self.begin_result(0, 0, window.width, window.height, layer=layer_name)
-        for render_pass in result.layers[0].passes:
-            if render_pass.name in planes:
-                # Blender's rows run upwards, as the memory of what the server sent does.
-                flipped = np.ascontiguousarray(planes[render_pass.name][::-1], np.float32)
-                render_pass.rect.foreach_set(flipped.ravel())
-        self.end_result(result)
+        # Blender's rows run upwards, as the memory of what the server sent does.
+        upwards = {name: np.ascontiguousarray(plane[::-1], np.float32) for name, plane in planes.items()}
+        for bottom in range(0, window.height, STRIP_ROWS):
+            rows = slice(bottom, min(bottom + STRIP_ROWS, window.height))
+            result = self.begin_result(0, bottom, window.width, rows.stop - bottom, layer=layer_name)
+            for render_pass in result.layers[0].passes:
+                if render_pass.name in upwards:
+                    render_pass.rect.foreach_set(upwards[render_pass.name][rows].reshape(-1))
+            self.end_result(result)
 
 
 @dataclass(frozen=True)
@@ -167,10 +175,12 @@ def leading_scene(scene: bpy.types.Scene) -> bpy.types.Scene:
     return scene.exgs.source_scene or scene
 
 
-def blank_planes(window: Window) -> dict[str, F32]:
-    """The passes of a view without splats (nothing there, so nothing to repair)."""
+def blank_planes(window: Window, background: F32 | None) -> dict[str, F32]:
+    """The passes of a view without splats (nothing there, so nothing to repair); the background is a linear colour [3], if there is one."""
     shape = (window.height, window.width)
     image = np.zeros((*shape, 4), np.float32)
+    if background is not None:
+        image[:] = (*background, 1.0)
     return {
         "Combined": image,
         "Unrestored": image,

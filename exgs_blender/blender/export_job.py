@@ -16,8 +16,8 @@ from ..errors import ExgsError, MissingDependencyError
 from ..formats.verify import write_verified
 from ..splats import Gaussians, concatenate
 from ..splats.transforms import transformed
+from .axes import WORLD_FROM_CAPTURE
 from .job_runner import RUNNER, Task, job_folder
-from .ops_import import WORLD_FROM_CAPTURE
 from .splat_object import finite_gaussians, shown_splats
 
 KEEP_ALL_SH = 4

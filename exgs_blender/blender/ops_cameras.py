@@ -13,9 +13,10 @@ from mathutils import Matrix
 
 from ..cameras import Cameras, read_cameras, write_cameras, write_colmap, write_transforms
 from ..errors import ExgsError
+from .axes import READ, WORLD_FROM_CAPTURE, WRITTEN, up_axis_of_file
 from .camera_animation import shot_cameras, shot_frames, uneven
 from .camera_objects import animated_camera, camera_set, match_resolution
-from .ops_import import WORLD_FROM_CAPTURE
+from .reported import reported
 from .splat_object import is_splat_object
 
 
@@ -36,16 +37,7 @@ class ImportCameras(bpy.types.Operator, ImportHelper):
         ],
         description="What the views become",
     )
-    up: EnumProperty(
-        name="Up",
-        items=[
-            ("Y_DOWN", "-Y (COLMAP)", "The capture's -Y points up: right for most captures"),
-            ("Y_UP", "Y", "The capture's Y points up"),
-            ("Z_UP", "Z", "Blender's axes"),
-        ],
-        default="Y_DOWN",
-        description="Which axis of the capture points up. Not used where a capture is selected: the cameras then follow it",
-    )
+    up: up_axis_of_file(READ, "Which axis of the capture points up. Not used where a capture is selected: the cameras then follow it")
     resolution: BoolProperty(
         name="Set Resolution",
         default=True,
@@ -53,14 +45,10 @@ class ImportCameras(bpy.types.Operator, ImportHelper):
         "which may show more or less at the sides",
     )
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         path = Path(bpy.path.abspath(self.filepath))
-        try:
-            views = read_cameras(path)
-            place = self._place(context)
-        except ExgsError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        views, place = read_cameras(path), self._place(context)
         name = f"Cameras {path.stem if path.is_file() else path.name}"
         if self.kind == "ANIMATION":
             made = [animated_camera(context, name, views, place, context.scene.frame_start)]
@@ -101,25 +89,14 @@ class ExportCameras(bpy.types.Operator, ExportHelper):
         ],
         description="What kind of file to write",
     )
-    up: EnumProperty(
-        name="Up",
-        items=[
-            ("Y_DOWN", "-Y (COLMAP)", "What points up here points along -Y in the file"),
-            ("Y_UP", "Y", "What points up here points along Y in the file"),
-            ("Z_UP", "Z", "Keep Blender's axes"),
-        ],
-        default="Y_DOWN",
-        description="Which axis points up in the file. Not used where a capture is selected: the file then has its coordinates",
+    up: up_axis_of_file(
+        WRITTEN, "Which axis points up in the file. Not used where a capture is selected: the file then has its coordinates"
     )
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = Path(bpy.path.abspath(self.filepath))
-        try:
-            views = self._views(context)
-            target = write_shot(path, views, self.file_format)
-        except ExgsError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        views = self._views(context)
+        target = write_shot(Path(bpy.path.abspath(self.filepath)), views, self.file_format)
         self.report({"INFO"}, f"{len(views)} frames written to {target}")
         return {"FINISHED"}
 

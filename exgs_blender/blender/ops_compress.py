@@ -8,11 +8,11 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
 
-from ..errors import ExgsError
 from .before_after import show_instead, twin_to_show, twins_of
 from .compress_job import SUFFIX, Request, default_target, start_compression
 from .compress_settings import OPTIONS, CompressOptions, set_the_goal_that_was_given
 from .job_runner import RUNNER
+from .reported import reported
 from .splat_object import is_splat_object
 
 
@@ -38,14 +38,11 @@ class Compress(CompressOptions, bpy.types.Operator):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         set_the_goal_that_was_given(self)
         target = Path(bpy.path.abspath(self.filepath)) if self.filepath else default_target(context.object)
-        try:
-            task = start_compression(context, context.object, target.with_suffix(SUFFIX), Request.of(self))
-        except ExgsError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        task = start_compression(context, context.object, target.with_suffix(SUFFIX), Request.of(self))
         what = "waits for the compression before it" if task.state == "waiting" else "runs in the background"
         self.report({"INFO"}, f"{task.title}: {what}")
         return {"FINISHED"}

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bpy
 import numpy as np
 from mathutils import Matrix
@@ -12,6 +10,7 @@ from mathutils import Matrix
 from ..errors import ExgsError
 from ..splats.transforms import transformed
 from ..ugc.guidance import together
+from .reported import reported
 from .splat_object import at_rest, gaussians_from_attributes, is_splat_object, note_rest, read_attributes, write_attributes
 
 
@@ -26,8 +25,10 @@ class ApplyTransform(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return context.mode == "OBJECT" and any(map(is_splat_object, context.selected_objects))
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _reported(self, lambda: apply_transforms(list(filter(is_splat_object, context.selected_objects))))
+        apply_transforms(list(filter(is_splat_object, context.selected_objects)))
+        return {"FINISHED"}
 
 
 class Join(bpy.types.Operator):
@@ -42,8 +43,10 @@ class Join(bpy.types.Operator):
         active, chosen = context.active_object, context.selected_objects
         return context.mode == "OBJECT" and active in chosen and len(chosen) > 1 and all(map(is_splat_object, chosen))
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _reported(self, lambda: join(context, context.active_object, list(context.selected_objects)))
+        join(context, context.active_object, list(context.selected_objects))
+        return {"FINISHED"}
 
 
 def apply_transforms(objects: list[bpy.types.Object]) -> None:
@@ -84,7 +87,11 @@ def join(context: bpy.types.Context, active: bpy.types.Object, objects: list[bpy
         if obj != active:
             bake(obj, active.matrix_world.copy())
     context.view_layer.update()
-    if "FINISHED" not in bpy.ops.object.join():
+    try:
+        done = bpy.ops.object.join()
+    except RuntimeError as error:
+        raise ExgsError(str(error).strip()) from error
+    if "FINISHED" not in done:
         raise ExgsError("Blender did not join the objects")
     active.exgs.keep_ratio, active.exgs.guidance = kept, guidance
 
@@ -94,15 +101,6 @@ def _kept(objects: list[bpy.types.Object]) -> float:
     counts = [len(obj.data.attributes["position"].data) for obj in objects]
     originals = sum(count / max(obj.exgs.keep_ratio, 1e-6) for count, obj in zip(counts, objects, strict=True))
     return sum(counts) / originals if originals else 1.0
-
-
-def _reported(operator: bpy.types.Operator, act: Any) -> set[str]:
-    try:
-        act()
-    except (ExgsError, RuntimeError) as error:
-        operator.report({"ERROR"}, str(error).strip())
-        return {"CANCELLED"}
-    return {"FINISHED"}
 
 
 class EditPanel(bpy.types.Panel):

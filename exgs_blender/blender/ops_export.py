@@ -10,8 +10,9 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 
 from .. import formats
-from ..errors import ExgsError
+from .axes import WRITTEN, up_axis_of_file
 from .export_job import ExportOptions, export
+from .reported import reported
 
 BY_SUFFIX = "AUTO"
 
@@ -46,16 +47,7 @@ class ExportSplats(bpy.types.Operator):
     selected_only: BoolProperty(
         name="Selected Only", default=True, description="Write the selected splat objects; off writes all that this scene shows"
     )
-    up: EnumProperty(
-        name="Up",
-        items=[
-            ("Y_DOWN", "-Y (COLMAP)", "What points up here points along -Y in the file, as in most captures"),
-            ("Y_UP", "Y", "What points up here points along Y in the file"),
-            ("Z_UP", "Z", "Keep Blender's axes"),
-        ],
-        default="Y_DOWN",
-        description="Which axis points up in the file. Imported with the same choice, the capture is where it was",
-    )
+    up: up_axis_of_file(WRITTEN, "Which axis points up in the file. Imported with the same choice, the capture is where it was")
     sh_degree: EnumProperty(
         name="Highest SH Degree",
         items=[
@@ -108,15 +100,12 @@ class ExportSplats(bpy.types.Operator):
         if name.endswith(".exgs"):
             layout.prop(self, "ratio")
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         path = Path(bpy.path.abspath(self.filepath))
         if self.file_format != BY_SUFFIX:
             path = path_with_format(path, self.file_format)
-        try:
-            done = export(context, path, self._options())
-        except ExgsError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        done = export(context, path, self._options())
         told = f"{done:,} splats written to {path} and read back" if isinstance(done, int) else f"{path.name} is written in the background"
         self.report({"INFO"}, told)
         return {"FINISHED"}

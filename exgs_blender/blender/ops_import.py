@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 
 import bpy
 import numpy as np
-from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, FloatProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper  # type: ignore[import-not-found]
 from mathutils import Matrix
 
@@ -17,14 +16,9 @@ from .. import formats
 from ..errors import ExgsError, MissingDependencyError
 from ..splats import Gaussians
 from ..splats.activation import logit_from_opacity
+from .axes import READ, WORLD_FROM_CAPTURE, up_axis_of_file
 from .job_runner import RUNNER, Task, job_folder
 from .splat_object import create_splat_object
-
-WORLD_FROM_CAPTURE = {
-    "Y_DOWN": Matrix.Rotation(-math.pi / 2, 4, "X"),
-    "Y_UP": Matrix.Rotation(math.pi / 2, 4, "X"),
-    "Z_UP": Matrix.Identity(4),
-}
 
 OPAQUE = 0.5
 """Opacity from which on a splat is opaque."""
@@ -44,16 +38,7 @@ class ImportSplats(bpy.types.Operator, ImportHelper):
     )
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}, description="The chosen files")
     directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"}, description="Where the chosen files are")
-    up: EnumProperty(
-        name="Up",
-        items=[
-            ("Y_DOWN", "-Y (COLMAP)", "Turn the object so that the capture's -Y points up: right for most captures"),
-            ("Y_UP", "Y", "Turn the object so that the capture's Y points up"),
-            ("Z_UP", "Z", "Leave the object as it is in the file"),
-        ],
-        default="Y_DOWN",
-        description="Which axis of the capture points up. Only the object is turned; the splats keep their own coordinates",
-    )
+    up: up_axis_of_file(READ, "Which axis of the capture points up. Only the object is turned; the splats keep their own coordinates")
 
     scale: FloatProperty(
         name="Scale",

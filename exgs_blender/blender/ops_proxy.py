@@ -10,13 +10,14 @@ from typing import Any
 import bpy
 import numpy as np
 from bpy.props import EnumProperty, IntProperty
-from mathutils import Vector
 
 from .. import formats
 from ..errors import ExgsError
 from . import proxy_object, splat_scene
+from .camera_animation import up_direction
 from .job_runner import RUNNER, Task, job_folder
 from .ops_compositing import composite
+from .reported import reported
 from .splat_object import gaussians_of, is_splat_object
 
 
@@ -52,12 +53,9 @@ class MakeProxy(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self)
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            start_proxy(context, context.object, self.role, self.detail)
-        except ExgsError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        start_proxy(context, context.object, self.role, self.detail)
         if self.role == proxy_object.SHADOWS and context.scene.render.engine != "CYCLES":
             self.report({"WARNING"}, "Only Cycles catches shadows: choose it as the render engine of this scene")
         return {"FINISHED"}
@@ -78,7 +76,7 @@ def start_proxy(context: bpy.types.Context, obj: bpy.types.Object, role: str, de
         shutil.rmtree(folder, ignore_errors=True)
         raise
     uid = obj.session_uid
-    params = {"source": str(source), "target": str(target), "detail": detail, "up": up_axis(obj)}
+    params = {"source": str(source), "target": str(target), "detail": detail, "up": up_direction(obj)}
     task = RUNNER.start(
         f"Proxy of {obj.name}",
         "proxy",
@@ -91,13 +89,6 @@ def start_proxy(context: bpy.types.Context, obj: bpy.types.Object, role: str, de
         if task.state != "done":
             raise ExgsError(task.message)
     return task
-
-
-def up_axis(obj: bpy.types.Object) -> str:
-    """The object's own axis that points up in the world, or the one nearest to that, as the worker names axes."""
-    up = obj.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))
-    axis = max(range(3), key=lambda i: abs(up[i]))
-    return f"{'+' if up[axis] > 0 else '-'}{'xyz'[axis]}"
 
 
 def _finish(uid: int, target: Path, role: str, result: dict[str, Any]) -> str:

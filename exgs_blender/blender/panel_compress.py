@@ -13,6 +13,7 @@ from .compress_job import Request, estimate_for
 from .job_runner import RUNNER, Task
 from .ops_compress import BeforeAfter, CancelJob, Compress, OpenReport
 from .splat_object import is_splat_object
+from .wrapping import wrapped_label
 
 ICONS = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
 VALUE_OF_GOAL = {"RATIO": "ratio", "SIZE": "size_mb", "QUALITY": "psnr"}
@@ -41,7 +42,7 @@ class CompressPanel(bpy.types.Panel):
             layout.prop(options, "everywhere")
         layout.prop(options, "replace_original")
         if is_splat_object(obj):
-            layout.label(text=expectation(context, obj), icon="TIME")
+            wrapped_label(layout, expectation(context, obj), icon="TIME")
         layout.operator_context = "INVOKE_DEFAULT"
         layout.operator(Compress.bl_idname, text="Compress", icon="MOD_DECIM")
         if obj is not None and (twin := twin_to_show(obj)):
@@ -59,12 +60,14 @@ def expectation(context: bpy.types.Context, obj: bpy.types.Object) -> str:
 def draw_jobs(layout: Any) -> None:
     """The jobs that run or wait, each with its way out, and how the last ones ended."""
     for index, task in enumerate(RUNNER.running):
-        row = layout.row()
-        row.progress(factor=task.fraction, text=line_of(task))
+        column = layout.column(align=True)
+        wrapped_label(column, task.title)
+        row = column.row()
+        row.progress(factor=task.fraction, text=task.words)  # a bar's text is cut off where it is longer than the bar
         row.operator(CancelJob.bl_idname, text="", icon="X").index = index
     for task in RUNNER.ended:
         told = task.message.partition("; ")[0] if task.state == "done" else task.message  # the object's box has the rest
-        layout.label(text=told or task.title, icon=ICONS[task.state])
+        wrapped_label(layout, told or task.title, icon=ICONS[task.state])
 
 
 def line_of(task: Task) -> str:
@@ -73,15 +76,15 @@ def line_of(task: Task) -> str:
 
 
 def draw_headline(layout: Any, obj: bpy.types.Object) -> None:
-    """What the compression of this object came to, in pieces that fit the sidebar, and the way to its report."""
+    """What the compression of this object came to, in pieces, and the way to its report."""
     box = layout.box().column(align=True)
     for piece in headline_pieces(obj.exgs.headline):
-        box.label(text=piece)
+        wrapped_label(box, piece)
     box.operator(OpenReport.bl_idname, icon="URL")
 
 
 def headline_pieces(headline: str) -> list[str]:
-    """Sizes, words and numbers on lines of their own: a sidebar cuts long lines off."""
+    """Sizes, words and numbers on lines of their own, which are seldom longer than a sidebar is wide."""
     pieces = []
     for sentence in headline.split("; "):
         words, _, numbers = sentence.partition(": ")

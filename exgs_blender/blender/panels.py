@@ -9,12 +9,14 @@ import bpy
 
 from .colour_management import draw_colour_warning
 from .engine import ExgsRenderEngine
+from .frame_rate import RATE
 from .ops_compositing import RemoveCompositing, SetUpCompositing
 from .ops_import import ImportSplats
 from .ops_proxy import MakeProxy
 from .panel_compress import draw_headline
 from .splat_object import is_splat_object
 from .splat_scene import splat_scene_of
+from .wrapping import wrapped_label
 
 
 def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
@@ -28,6 +30,8 @@ def draw_render_settings(layout: Any, scene: bpy.types.Scene) -> None:
     strength.prop(settings, "restore_strength")
     strength.prop(settings, "stabilise")
     layout.prop(settings, "rasterize_mode")
+    if RATE.words:
+        wrapped_label(layout, f"Last render: {RATE.words}", icon="TIME")
     draw_colour_warning(layout, scene)
 
 

@@ -28,6 +28,7 @@ from .setup_worker import (
 )
 from .user_folder import ADDON
 from .worker_choice import chosen_python
+from .wrapping import wrapped_label
 
 BUTTONS = {"absent": "Install", "interrupted": "Continue", "broken": "Install Again", "outdated": "Update", "ready": "Install Again"}
 DEVICE_NOTES = {
@@ -70,9 +71,9 @@ class ExgsPreferences(bpy.types.AddonPreferences):
         layout.use_property_split = True
         layout.prop(self, "worker_python")
         try:
-            layout.label(text=f"Worker: {chosen_python()}", icon="CHECKMARK")
+            wrapped_label(layout, f"Worker: {chosen_python()}", icon="CHECKMARK")
         except ExgsError:
-            layout.label(text=f"No worker yet. {WITHOUT_WORKER}", icon="INFO")
+            wrapped_label(layout, f"No worker yet. {WITHOUT_WORKER}", icon="INFO")
         self._draw_installation(layout.box().column())
         self._draw_doctor(layout.box().column())
 
@@ -82,11 +83,11 @@ class ExgsPreferences(bpy.types.AddonPreferences):
         box.prop(self, "device")
         box.prop(self, "bundle")
         box.prop(self, "extra_index")
-        box.label(text=device_note(self))
-        box.label(text=f"From {self.bundle}" if self.bundle else f"About {cost_of(self)}")
+        wrapped_label(box, device_note(self))
+        wrapped_label(box, f"From {self.bundle}" if self.bundle else f"About {cost_of(self)}")
         obstacle = offline_obstacle(self)
         if obstacle:
-            box.label(text=obstacle, icon="INTERNET_OFFLINE")
+            wrapped_label(box, obstacle, icon="INTERNET_OFFLINE")
             if hasattr(bpy.types, "EXTENSIONS_OT_userpref_allow_online"):
                 box.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="INTERNET")
         row = box.row()
@@ -101,7 +102,7 @@ class ExgsPreferences(bpy.types.AddonPreferences):
         box.operator(Doctor.bl_idname, icon="VIEWZOOM")
         draw_own_jobs(box, DOCTOR_TITLE)
         for line in last_report:
-            box.label(text=line)
+            wrapped_label(box, line)
         if last_report:
             box.operator(CopyDoctorReport.bl_idname, icon="COPYDOWN")
 
@@ -125,7 +126,7 @@ def draw_own_jobs(layout: Any, title: str) -> None:
             row.operator(CancelJob.bl_idname, text="", icon="X").index = index
     ended = next((task for task in RUNNER.ended if task.title == title), None)
     if ended is not None and ended.state != "done":
-        layout.label(text=ended.message, icon="ERROR" if ended.state == "failed" else "X")
+        wrapped_label(layout, ended.message, icon="ERROR" if ended.state == "failed" else "X")
 
 
 CLASSES = (ExgsPreferences,)

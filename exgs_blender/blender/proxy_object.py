@@ -8,6 +8,9 @@ from typing import Any
 import bpy
 import numpy as np
 
+LIT_BY_IT = ("diffuse", "glossy", "transmission", "volume_scatter")
+"""Rays by which a proxy would light the CG, as if the capture were white: it is not there for them. It stays for shadow rays, lest the
+CG's shadow fall through a table onto the floor; so the capture shades the CG, too."""
 SHADOWS, HOLDOUT = "SHADOWS", "HOLDOUT"
 
 
@@ -37,6 +40,8 @@ def make_or_update(obj: bpy.types.Object, vertices: Any, quads: Any, role: str) 
             bpy.data.meshes.remove(before)
         mesh.name = f"{obj.name} Proxy"
     proxy.is_shadow_catcher, proxy.is_holdout = role == SHADOWS, role == HOLDOUT
+    for rays in LIT_BY_IT:
+        setattr(proxy, f"visible_{rays}", False)
     return proxy
 
 

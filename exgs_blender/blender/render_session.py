@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import bpy
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cameras import Cameras
 from ..splats import Gaussians, SplatObject
+from ..splats.gaussians import F32
 from ..ugc.guidance import together
 from ..worker.client import RenderServer, ServerFrame
 from ..worker.protocol import RenderSettings
@@ -30,6 +31,16 @@ def shown_state(depsgraph: bpy.types.Depsgraph) -> list[tuple[str, bytes, float]
     ]
 
 
+def owner_of(instance: bpy.types.DepsgraphObjectInstance) -> str:
+    """Name of the object that decides whether a 3D view shows an instance: local view, its own collections, its filter for object types."""
+    return (instance.parent if instance.is_instance else instance.object).original.name
+
+
+def hidden_in(space: bpy.types.SpaceView3D, names: Iterable[str]) -> frozenset[str]:
+    """Those of the objects that a 3D view does not show."""
+    return frozenset(name for name in names if not ((obj := bpy.data.objects.get(name)) and obj.visible_in_viewport_get(space)))
+
+
 class RenderSession:
     """Keeps the server process and the clouds that it was last asked for. Safe to use from several threads."""
 
@@ -41,9 +52,9 @@ class RenderSession:
         self.failures: deque[str] = deque(maxlen=20)
         """One line per frame that failed, oldest first: an animation render goes on after one."""
 
-    def visible_splats(self, depsgraph: bpy.types.Depsgraph) -> tuple[list[Placed], float, str]:
-        """Every visible splat object and instance of an evaluated scene, the share of splats that compression kept,
-        and what it noted for the painter.
+    def visible_splats(self, depsgraph: bpy.types.Depsgraph, hidden: frozenset[str] = frozenset()) -> tuple[list[Placed], float, str]:
+        """Every visible splat object and instance of an evaluated scene, but for those that objects of the names ``hidden`` show;
+        the share of splats that compression kept; and what it noted for the painter.
 
         Each comes with a key of its content; a cloud is decoded only when its content is new.
         """
@@ -54,6 +65,8 @@ class RenderSession:
         guidance: list[str] = []
         for instance in shown_splats(depsgraph):
             obj = instance.object
+            if hidden and owner_of(instance) in hidden:
+                continue
             pointer = obj.data.as_pointer()
             if pointer not in keys:
                 key, attributes = CONTENT.key(instance, depsgraph)
@@ -78,13 +91,14 @@ class RenderSession:
         python: Path,
         should_stop: Callable[[], bool],
         earlier: Sequence[Cameras] | None = None,
+        background: F32 | None = None,
     ) -> ServerFrame:
         """One frame; see :meth:`exgs_blender.worker.client.RenderServer.render` for what it raises."""
         with self._lock:
             if self._server is None or self._python != python:
                 self._close()
                 self._server, self._python = RenderServer(python), python
-            return self._server.render(objects, view, settings, earlier=earlier, should_stop=should_stop)
+            return self._server.render(objects, view, settings, earlier=earlier, background=background, should_stop=should_stop)
 
     @property
     def server_pid(self) -> int | None:

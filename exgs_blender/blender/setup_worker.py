@@ -15,6 +15,7 @@ from ..worker.environment import state_of
 from ..worker.install import check_bundle, remove_environment
 from ..worker.lock import LOCK, Cost, Device, cost, fingerprint, likely_device, read_lock
 from .job_runner import RUNNER, Task
+from .reported import reported
 from .user_folder import environment_folder
 from .worker_choice import chosen_python, preferences_of
 
@@ -112,12 +113,9 @@ class InstallWorker(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)
 
+    @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            start_installation(preferences_of(context))
-        except ExgsError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        start_installation(preferences_of(context))
         return {"FINISHED"}
 
 

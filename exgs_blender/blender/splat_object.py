@@ -222,10 +222,12 @@ def finite_gaussians(obj: bpy.types.Object) -> Gaussians:
 
 def _point_cloud(name: str, count: int) -> bpy.types.PointCloud | None:
     """An empty point cloud of a size, or None where Python cannot size one (before 5.1)."""
-    if not hasattr(bpy.types.PointCloud, "resize"):
+    if "resize" not in bpy.types.PointCloud.bl_rna.functions:
         return None
     cloud = bpy.data.pointclouds.new(name)
     cloud.resize(count)
+    if NATIVE:
+        cloud.type = "GAUSSIAN_SPLAT"  # without it Blender draws the points as balls, whatever their attributes are called
     return cloud
 
 

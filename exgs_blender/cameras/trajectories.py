@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from ..errors import ExgsError
 from ..splats import Gaussians
 from ..splats.activation import opacity_from_logit
 from .cameras import F64, NEAR_PLANE, Cameras
@@ -15,6 +17,8 @@ from .cameras import F64, NEAR_PLANE, Cameras
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 BOX_QUANTILES = (0.01, 0.99)
 Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
+Up = Axis | Sequence[float]
+"""The world's up direction in a capture's own axes: the name of one, or a vector [3] of any length."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +30,21 @@ class Extent:
     up: F64
 
 
-def extent_of(gaussians: Gaussians, up: Axis = "-y") -> Extent:
+def extent_of(gaussians: Gaussians, up: Up = "-y") -> Extent:
     """The box that holds 98 % of the opacity along each axis, so that floaters and sky do not count.
 
     The opacity's own centre would lie in the densest part, often the ground, and cut off what stands on it.
-    ``up`` is the world's up direction in the capture's own axes; COLMAP-made captures have -y.
+    COLMAP-made captures have -y up.
+
+    Raises:
+        ExgsError: ``up`` is no direction.
     """
     if len(gaussians) == 0:
-        return Extent(np.zeros(3), 1.0, _axis(up))
+        return Extent(np.zeros(3), 1.0, up_vector(up))
     weights = opacity_from_logit(gaussians.opacities).astype(np.float64) + 1e-6
     ends = np.array([_weighted_quantiles(gaussians.means[:, i].astype(np.float64), weights, BOX_QUANTILES) for i in range(3)]).T
     radius = max(float(np.linalg.norm(ends[1] - ends[0])) / 2, 1e-6)
-    return Extent(ends.mean(axis=0), radius, _axis(up))
+    return Extent(ends.mean(axis=0), radius, up_vector(up))
 
 
 def orbit(
@@ -90,7 +97,7 @@ def looking_at(eyes: F64, targets: F64, up: F64, width: int, height: int, fov_de
     z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     x = np.cross(z, up)
     degenerate = np.linalg.norm(x, axis=1) < 1e-6
-    x[degenerate] = _ground_axes(up)[0]
+    x[degenerate] = ground_axes(up)[0]
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     y = np.cross(z, x)
     viewmats = np.tile(np.eye(4), (count, 1, 1))
@@ -109,20 +116,32 @@ def looking_at(eyes: F64, targets: F64, up: F64, width: int, height: int, fov_de
     )
 
 
-def _axis(name: Axis) -> F64:
-    axis = np.zeros(3)
-    axis["xyz".index(name[1])] = 1.0 if name[0] == "+" else -1.0
-    return axis
+def up_vector(up: Up) -> F64:
+    """[3] of length 1.
+
+    Raises:
+        ExgsError: neither the name of an axis nor three numbers that are not all 0.
+    """
+    if isinstance(up, str) and len(up) == 2 and up[0] in "+-" and up[1] in "xyz":
+        return np.eye(3)["xyz".index(up[1])] * (1.0 if up[0] == "+" else -1.0)
+    try:
+        vector = np.asarray(up, np.float64)
+    except (TypeError, ValueError):
+        vector = np.zeros(0)
+    if vector.shape != (3,) or not np.isfinite(vector).all() or not vector.any():
+        raise ExgsError(f"up is {up!r}, expected an axis such as '-y' or '+z', or three numbers that are not all 0")
+    vector = vector / np.abs(vector).max()
+    return vector / np.linalg.norm(vector)
 
 
 def directions(up: F64, azimuth: F64, level: F64, rise: F64) -> F64:
     """[C, 3] unit vectors: ``level`` [C] along the ground towards ``azimuth`` [C] (radians), ``rise`` [C] along ``up`` [3]."""
-    right, forward = _ground_axes(up)
+    right, forward = ground_axes(up)
     flat = np.cos(azimuth)[:, None] * right + np.sin(azimuth)[:, None] * forward
     return level[:, None] * flat + rise[:, None] * up
 
 
-def _ground_axes(up: F64) -> tuple[F64, F64]:
+def ground_axes(up: F64) -> tuple[F64, F64]:
     """Two unit vectors that span the plane across ``up``."""
     helper = np.array([1.0, 0, 0]) if abs(up[0]) < 0.9 else np.array([0, 0, 1.0])
     right = np.cross(up, helper)

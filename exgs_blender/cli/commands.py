@@ -69,6 +69,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judges", default="", metavar="FILE", help="cameras that judge the result and are not scored")
     parser.add_argument("--views", type=_positive, default=0, help="how many views to score (default 24, or up to 96 of a file)")
     parser.add_argument("--shot", action="store_true", help="every view of the file must look good: leave none out to judge by")
+    _up_argument(parser)
     everywhere = "share of the attention, 0 to 1, for views from all around beside those of the file"
     parser.add_argument("--everywhere", type=_fraction, default=0.0, metavar="SHARE", help=everywhere)
     parser.add_argument("--method", choices=("merge", "exgs"), default="merge", help="ours (default), or the paper's chain")
@@ -97,6 +98,7 @@ def _compress(options: argparse.Namespace, terminal: Terminal) -> None:
         everywhere=options.everywhere,
         judges=options.judges,
         restoration=options.restoration,
+        up=options.up,
         report=terminal.report,
     )
     terminal.result(result, compression_lines(result))
@@ -213,7 +215,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cameras", default="", metavar="FILE", help="the capture's own cameras: the flight follows them")
     parser.add_argument("--frames", type=_positive, default=24, help="length of the flythrough (default 24)")
     parser.add_argument("--size", type=_positive, default=640, metavar="PIXELS", help="width of the frames (default 640)")
-    parser.add_argument("--up", choices=("-y", "+y", "+z"), default="-y", help="the capture's up axis (default -y)")
+    _up_argument(parser)
 
 
 def _demo(options: argparse.Namespace, terminal: Terminal) -> None:
@@ -229,6 +231,10 @@ def _demo(options: argparse.Namespace, terminal: Terminal) -> None:
         up=options.up,
     )
     run_demo(settings, terminal)
+
+
+def _up_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--up", choices=("-y", "+y", "+z"), default="-y", help="the capture's up axis, for made views (default -y)")
 
 
 def _ratio(text: str) -> float:

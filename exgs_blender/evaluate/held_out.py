@@ -7,7 +7,7 @@ import numpy as np
 
 from ..cameras import Cameras, concatenate
 from ..cameras.between import between
-from ..cameras.trajectories import GOLDEN_ANGLE, Axis, Extent, directions, extent_of, looking_at, orbit
+from ..cameras.trajectories import GOLDEN_ANGLE, Extent, Up, directions, extent_of, ground_axes, looking_at, orbit
 from ..splats import Gaussians
 from ..splats.activation import opacity_from_logit, scale_from_log
 from .shifts import picture_shifts, typical_depths
@@ -28,7 +28,7 @@ ASIDE_COUNT, ASIDE_PHASE = 6, 0.71
 INSIDE_FOV = 75.0
 
 
-def training_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Axis = "-y") -> Cameras:
+def training_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Up = "-y") -> Cameras:
     """Views to score on; a few of them also measure amplification.
 
     From ``cameras`` where given: all but every eighth, at most ``count`` (96) evenly picked, images 400 px wide; a file with
@@ -69,7 +69,7 @@ def filled_up(gaussians: Gaussians, own: Cameras, judges: Cameras, count: int) -
     return concatenate(views)
 
 
-def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Axis = "-y") -> Cameras:
+def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: int | None = None, up: Up = "-y") -> Cameras:
     """Views to judge on, none of them in ``training_views`` of the same arguments.
 
     Every eighth of ``cameras`` where given (at most ``count``, evenly picked; all by default), else generated with another phase.
@@ -80,7 +80,7 @@ def held_out_views(gaussians: Gaussians, cameras: Cameras | None = None, count: 
     return _generated(gaussians, count or HELD_OUT_COUNT, HELD_OUT_PHASE, HELD_OUT_SIZE, up)
 
 
-def aside_views(gaussians: Gaussians, cameras: Cameras | None = None, up: Axis = "-y") -> tuple[Cameras, Cameras | None]:
+def aside_views(gaussians: Gaussians, cameras: Cameras | None = None, up: Up = "-y") -> tuple[Cameras, Cameras | None]:
     """(Views that measure a wanted PSNR, the cameras that are left to score): none of them judges in the end.
 
     Of a file every eighth camera, beginning with the fifth; else generated ones of yet another phase. What is left of a file lacks the
@@ -109,14 +109,15 @@ def surrounds_viewer(gaussians: Gaussians, extent: Extent) -> bool:
         return False
     inner = float(matter[distance < 0.3 * extent.radius].sum()) / total
     far = (distance > 0.4 * extent.radius) & (distance > scale_from_log(gaussians.scales).max(axis=1))
-    directions = offset[far] / distance[far, None]
-    azimuth = ((np.arctan2(directions[:, 2], directions[:, 0]) / (2 * np.pi) + 0.5) * 16).astype(int) % 16
-    band = np.clip(((directions @ extent.up) * 0.5 + 0.5) * 6, 0, 5).astype(int)
+    away = offset[far] / distance[far, None]
+    right, forward = ground_axes(extent.up)
+    azimuth = ((np.arctan2(away @ forward, away @ right) / (2 * np.pi) + 0.5) * 16).astype(int) % 16
+    band = np.clip(((away @ extent.up) * 0.5 + 0.5) * 6, 0, 5).astype(int)
     covered = np.bincount(band * 16 + azimuth, matter[far], 96) > 1e-3 * total
     return bool(covered.mean() > 0.8 and inner < 0.05)
 
 
-def _generated(gaussians: Gaussians, count: int, phase: float, size: tuple[int, int], up: Axis) -> Cameras:
+def _generated(gaussians: Gaussians, count: int, phase: float, size: tuple[int, int], up: Up) -> Cameras:
     extent = extent_of(gaussians, up)
     width, height = size
     if surrounds_viewer(gaussians, extent):

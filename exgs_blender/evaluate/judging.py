@@ -11,7 +11,7 @@ import numpy as np
 from ..cameras import Cameras, evenly_picked
 from ..cameras.between import between
 from ..cameras.cameras import F64
-from ..cameras.trajectories import GOLDEN_ANGLE
+from ..cameras.trajectories import GOLDEN_ANGLE, Up
 from ..splats import Gaussians
 from .held_out import held_out_views, judging_size
 from .shifts import picture_shifts, typical_depths
@@ -60,6 +60,7 @@ def judging_views(
     count: int = JUDGES,
     known: bool = True,
     listed: Cameras | None = None,
+    up: Up = "-y",
 ) -> Judges:
     """At most ``count`` views to judge on, each at least ``LEAST_SHIFT`` away from every view of ``scored``.
 
@@ -68,13 +69,14 @@ def judging_views(
         given: the camera file that they came from; None where they were generated.
         hold_out: False where every view of the file was open to scoring (a shot).
         listed: the views that judge, where somebody says so; evenly picked.
+        up: the capture's up direction, for generated views.
         known: False where ``scored`` is a guess; then their number is not told.
     """
     kind: JudgingKind
     if listed is not None:
         kind, views = "listed", judging_size(listed.evenly(count))
     elif given is None:
-        kind, views = "generated", held_out_views(gaussians, None, count)
+        kind, views = "generated", held_out_views(gaussians, None, count, up)
     elif hold_out and len(given) > 1:
         kind, views = "held-out", held_out_views(gaussians, given, count)
     else:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..render.colour import linear_premultiplied
+from ..render.colour import linear_from_srgb, linear_premultiplied, srgb_from_linear
 from ..render.frame import Frame
 from ..splats.gaussians import F32
 
@@ -17,6 +19,18 @@ def rgba_linear(frame: Frame) -> F32:
     """[H, W, 4] premultiplied scene-linear RGBA (Rec.709), as a compositor wants it."""
     rgb = linear_premultiplied(frame.rgb, frame.alpha)
     return np.concatenate([rgb, frame.alpha[..., None]], axis=2).astype(np.float32)
+
+
+def rgba_over(frame: Frame, background: Sequence[float]) -> F32:
+    """[H, W, 4] opaque scene-linear RGBA over a scene-linear colour [3], blended as trained: in sRGB space.
+
+    ``C + (1 - A) srgb(background)``, decoded, where C is clipped to what a display shows of it: 0..A. The background is not clipped.
+    """
+    alpha = frame.alpha[..., None]
+    behind = srgb_from_linear(np.asarray(background, np.float32))
+    result = np.ones((*frame.alpha.shape, 4), np.float32)
+    result[..., :3] = linear_from_srgb(np.clip(frame.rgb, 0.0, alpha) + (1.0 - alpha) * behind)
+    return result
 
 
 def depth_plane(frame: Frame) -> F32:

@@ -263,6 +263,7 @@ def _metadata(source_count: int, kept: int, settings: CompressSettings, method: 
         "keep_ratio": kept / source_count if source_count else 1.0,
         "method": method,
         "views": settings.views,
+        **({} if settings.up == "-y" else {"up": settings.up}),
         "ratio_wanted": settings.ratio,
         **({} if settings.psnr is None else {"psnr_wanted": settings.psnr}),
         **notes,

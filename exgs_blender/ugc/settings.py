@@ -36,6 +36,7 @@ class CompressSettings:
         source_name: what the file says that it was made from.
         views: what the file says of the views that were scored: "shot" where they were all of a camera path, so that none of them
             may judge the result; "file" or "generated" otherwise.
+        up: what the file says of the up direction that views were generated with: an axis or a vector; "-y" is not told.
         reserve: bytes of the budget to leave free for notes that are added afterwards.
 
     Raises:
@@ -50,6 +51,7 @@ class CompressSettings:
     rounds: int = 6
     source_name: str = ""
     views: str = ""
+    up: str | tuple[float, ...] = "-y"
     reserve: int = 0
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_path
 from ..cameras import Cameras, read_cameras
+from ..cameras.trajectories import Up, up_vector
 from ..errors import ExgsError, FileError, MissingDependencyError
 from ..formats import read
 from ..progress import Report, silent, under
@@ -46,6 +47,7 @@ def compress(
     everywhere: float = 0.0,
     judges: str = "",
     restoration: bool = True,
+    up: Up = "-y",
     report: Report = silent,
 ) -> dict[str, Any]:
     """UGC: score over views, merge, re-fit, quantise, code. Returns sizes, ratio and seconds by stage.
@@ -65,6 +67,7 @@ def compress(
         preset: one of PRESETS.
         everywhere: share of the attention, 0..1, for views from all around beside those of the file.
         judges: camera file with the views that judge; cameras of the same names are left out of scoring.
+        up: the world's up direction in the capture's own axes, for views that are generated.
         restoration: fit GaussPainter's restoration to the scene and note it in the file, where torch is at hand.
 
     Raises:
@@ -74,6 +77,7 @@ def compress(
     from .reporting import measure_compressed, report_path, without, write_quality
 
     _require_exgs(target)
+    up_vector(up)
     if not 0.0 <= everywhere <= 1.0:
         raise ExgsError(f"everywhere is {everywhere:g}, expected 0 to 1")
     goal = _Goal.of(ratio, size, psnr, preset)
@@ -83,10 +87,10 @@ def compress(
     read_done = clock()
     given = without(read_cameras(cameras), judges) if cameras else None
     listed = read_cameras(judges) if judges else None
-    wanted = _Wanted(given, views or None, hold_out, everywhere, bool(psnr), listed)
+    wanted = _Wanted(given, views or None, hold_out, everywhere, bool(psnr), listed, up)
     scored = wanted.rendered(gaussians, under("score views", report))
     scored_done = clock()
-    settings = goal.settings(gaussians, method, Path(source).name, given is not None, hold_out)
+    settings = goal.settings(gaussians, method, Path(source).name, given is not None, hold_out, up)
     roomy = settings.psnr is not None or gaussians.ply_bytes / settings.ratio >= LEAST_FITTED
     painter = _painter() if restoration and roomy and not settings.keep_all else None
     if painter is not None and settings.psnr is None:
@@ -101,7 +105,7 @@ def compress(
     report_start = clock()
     quality = None
     if page:  # measured before anything is written, so that a cancelled job leaves nothing
-        quality = measure_compressed(gaussians, result, source, target, seen, given, hold_out, listed, seconds, under("judge", report))
+        quality = measure_compressed(gaussians, result, source, target, seen, given, hold_out, listed, seconds, up, under("judge", report))
     with atomic_path(target) as part:
         part.write_bytes(result.data)
     told = {}
@@ -163,7 +167,7 @@ class _Goal:
             raise ExgsError(f"{given[0]} is {named[given[0]]}, expected more than 0")
         return cls(ratio, size, psnr) if given else cls(DEFAULT_RATIO)
 
-    def settings(self, gaussians: Gaussians, method: str, name: str, from_file: bool, hold_out: bool) -> CompressSettings:
+    def settings(self, gaussians: Gaussians, method: str, name: str, from_file: bool, hold_out: bool, up: Up) -> CompressSettings:
         from ..ugc.pipeline import SHOT, CompressSettings
 
         ratio = self.ratio or DEFAULT_RATIO
@@ -180,6 +184,7 @@ class _Goal:
             keep_all=self.keep_all,
             source_name=name,
             views="generated" if not from_file else "file" if hold_out else SHOT,
+            up=up if isinstance(up, str) else tuple(round(float(value), 6) for value in up),
         )
 
 
@@ -193,6 +198,7 @@ class _Wanted:
     everywhere: float
     set_aside: bool
     listed: Cameras | None
+    up: Up
 
     def rendered(self, gaussians: Gaussians, report: Report) -> ScoredViews:
         from ..evaluate.held_out import aside_views, training_views
@@ -200,8 +206,8 @@ class _Wanted:
 
         aside, given = None, self.given
         if self.set_aside:
-            aside, given = aside_views(gaussians, given)
-        around = training_views(gaussians, None, self.count) if given is None or self.everywhere > 0 else None
+            aside, given = aside_views(gaussians, given, self.up)
+        around = training_views(gaussians, None, self.count, self.up) if given is None or self.everywhere > 0 else None
         sets = [] if around is None else [(around, self.everywhere if given is not None else 1.0)]
         if given is not None and self.everywhere < 1:
             sets.append((self._of_file(gaussians, given), 1.0 - self.everywhere))

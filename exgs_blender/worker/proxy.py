@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from ..atomic import atomic_path
-from ..cameras.trajectories import Axis
+from ..cameras.trajectories import Up
 from ..formats import read
 from ..progress import Report, silent, under
 
 
-def proxy(source: str, target: str, detail: int = 96, up: Axis = "-y", report: Report = silent) -> dict[str, Any]:
+def proxy(source: str, target: str, detail: int = 96, up: Up = "-y", report: Report = silent) -> dict[str, Any]:
     """Fuse the depths of generated views into a mesh. Returns the numbers of vertices and quads.
 
     Args:
         target: NumPy archive with ``vertices`` [V, 3], in the capture's coordinates, and ``quads`` [Q, 4].
         detail: voxels along the longest side of what is seen.
-        up: the axis of the capture that points up; the views look from there and from the sides, as a camera does.
+        up: the world's up direction in the capture's own axes; the views look from there and from the sides, as a camera does.
 
     Raises:
         ExgsError: nothing solid is seen.

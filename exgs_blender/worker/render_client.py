@@ -20,7 +20,7 @@ from ..errors import CancelledError, ExgsError
 from ..splats import Gaussians, SplatObject
 from .process import WorkerProcess
 from .protocol import RenderSettings
-from .transfer import camera_to_json, map_frame, transfer_folder, write_cloud
+from .transfer import FrameFiles, camera_to_json, transfer_folder, write_cloud
 
 F32 = NDArray[np.float32]
 POLL_SECONDS = 0.02
@@ -29,10 +29,11 @@ CANCEL_GRACE_SECONDS = 1.0
 
 @dataclass(frozen=True, eq=False)
 class ServerFrame:
-    """One frame; row 0 is the top.
+    """One frame; row 0 is the top. The arrays are read-only, and their memory begins with the bottom row, as Blender's does.
 
     Attributes:
         combined, unrestored: [H, W, 4] premultiplied scene-linear RGBA, with and without GaussPainter; one array where both are equal.
+            Opaque where a background was asked for.
         depth: [H, W] along the view axis in world units; 1e10 where nothing is hit.
         mask: [H, W] 1 - accumulated opacity before restoration.
         backend: which rasterizer ran and why.
@@ -45,11 +46,6 @@ class ServerFrame:
     mask: F32
     backend: str
     seconds: dict[str, float]
-
-
-def _rows_upwards(plane: F32) -> F32:
-    """A copy whose memory begins with the last row: Blender's order, so that the way into its passes needs no other copy."""
-    return np.array(plane[::-1], order="C")[::-1]
 
 
 def _never() -> bool:
@@ -67,6 +63,7 @@ class RenderServer:
         self._log_dir = log_dir
         self._process: WorkerProcess | None = None
         self._folder: Path | None = None
+        self._files: FrameFiles | None = None
         self._loaded: set[str] = set()
         self._request = 0
 
@@ -86,6 +83,7 @@ class RenderServer:
         settings: RenderSettings,
         *,
         earlier: Sequence[Cameras] | None = None,
+        background: F32 | None = None,
         should_stop: Callable[[], bool] = _never,
     ) -> ServerFrame:
         """Render the first view of ``cameras``.
@@ -95,18 +93,19 @@ class RenderServer:
                 and forgotten when a request no longer names it.
             earlier: views of the frames before this one in an animation, the nearest first: the restoration is stabilised with them, and
                 comes out the same whether or not they were rendered before. None for a picture that stands alone.
+            background: scene-linear colour [3] behind the splats, blended as captures are trained; None for a transparent picture.
             should_stop: asked some fifty times a second; True abandons the frame.
 
         Raises:
             CancelledError: ``should_stop`` said so.
             ExgsError: the frame failed or the server died; one line with the cause.
         """
-        process, folder = self._running()
+        process, folder, files = self._running()
         for key, placed in dict(objects).items():
             if key not in self._loaded:
                 self._send_cloud(process, folder, key, placed.gaussians, should_stop)
         self._loaded = {key for key, _ in objects}
-        width, height = int(cameras.widths[0]), int(cameras.heights[0])
+        path, planes = files.take(int(cameras.widths[0]), int(cameras.heights[0]))
         reply = self._ask(
             {
                 "op": "render",
@@ -114,33 +113,33 @@ class RenderServer:
                 "camera": camera_to_json(cameras),
                 "settings": asdict(settings),
                 "earlier": None if earlier is None else [camera_to_json(view) for view in earlier],
-                "path": str(folder / "frame.f32"),
+                "background": None if background is None else [float(value) for value in background],
+                "path": str(path),
             },
             should_stop,
         )
-        planes = map_frame(folder / "frame.f32", width, height, create=False)
         if not reply["restored"]:
-            del planes["combined"]
-        own = {name: _rows_upwards(plane) for name, plane in planes.items()}
-        own.setdefault("combined", own["unrestored"])
-        return ServerFrame(**own, backend=reply["backend"], seconds=reply["seconds"])
+            planes["combined"] = planes["unrestored"]
+        return ServerFrame(**planes, backend=reply["backend"], seconds=reply["seconds"])
 
     def close(self) -> None:
         """End the server and remove its files; a later :meth:`render` starts a new one."""
         if self._process is not None:
             self._process.close()
             self._process = None
+        self._files = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
         self._loaded = set()
 
-    def _running(self) -> tuple[WorkerProcess, Path]:
-        if self._process is None or self._folder is None or not self._process.alive:
+    def _running(self) -> tuple[WorkerProcess, Path, FrameFiles]:
+        if self._process is None or self._folder is None or self._files is None or not self._process.alive:
             self.close()
             self._folder = transfer_folder()
+            self._files = FrameFiles(self._folder)
             self._process = WorkerProcess("server", self._python, self._log_dir)
-        return self._process, self._folder
+        return self._process, self._folder, self._files
 
     def _send_cloud(self, process: WorkerProcess, folder: Path, key: str, gaussians: Gaussians, should_stop: Callable[[], bool]) -> None:
         path = folder / "cloud.f32"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cameras import Cameras, read_cameras
+from ..cameras.trajectories import Up
 from ..errors import ExgsError
 from ..evaluate.held_out import training_views
 from ..evaluate.judging import Judges, judging_views
@@ -38,6 +39,7 @@ def measure_compressed(
     hold_out: bool,
     listed: Cameras | None,
     seconds: dict[str, float],
+    up: Up,
     report: Report,
 ) -> QualityReport:
     """What compression made of a cloud, as a reader of the file gets it.
@@ -48,9 +50,10 @@ def measure_compressed(
         hold_out: whether every eighth of them was left out.
         listed: the views that judge, where somebody said so.
         seconds: of the stages so far.
+        up: the capture's up direction, for generated judges.
     """
     asset = decompress(result.data, target)
-    judges = judging_views(gaussians, scored, given, hold_out=hold_out, listed=listed)
+    judges = judging_views(gaussians, scored, given, hold_out=hold_out, listed=listed, up=up)
     facts = _facts(source, target, asset.metadata, result.data)
     facts = replace(facts, attributes=result.sections, seconds={name: round(value, 3) for name, value in seconds.items()})
     return measure(gaussians, asset.gaussians, judges, facts, report)
@@ -72,7 +75,7 @@ def measure_asset(original: str, candidate: str, cameras: str, views: int, shot:
         gaussians, metadata = asset.gaussians, asset.metadata
     else:
         gaussians = read(candidate, report=report)
-    found = _judges_of_asset(source, cameras, views, shot or metadata.get("views") == SHOT, judges)
+    found = _judges_of_asset(source, cameras, views, shot or metadata.get("views") == SHOT, judges, metadata.get("up", "-y"))
     facts = _facts(original, candidate, metadata, data)
     return measure(source, gaussians, found, facts, report)
 
@@ -106,12 +109,12 @@ def write_quality(quality: QualityReport, page: Path | None, numbers: str = "") 
     return told
 
 
-def _judges_of_asset(source: Gaussians, cameras: str, views: int, shot: bool, judges: str) -> Judges:
+def _judges_of_asset(source: Gaussians, cameras: str, views: int, shot: bool, judges: str, up: Up) -> Judges:
     """Judges without knowing which views were scored: away from all that compression may have taken."""
     given, listed = without(read_cameras(cameras), judges) if cameras else None, read_cameras(judges) if judges else None
     every = len(given) if given is not None else None
-    scored = given if given is not None and shot else training_views(source, given, every)
-    return judging_views(source, scored, given, hold_out=not shot, count=views, known=False, listed=listed)
+    scored = given if given is not None and shot else training_views(source, given, every, up)
+    return judging_views(source, scored, given, hold_out=not shot, count=views, known=False, listed=listed, up=up)
 
 
 def _facts(source: str, target: str, metadata: dict[str, Any], data: bytes) -> Facts:

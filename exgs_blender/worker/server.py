@@ -2,8 +2,9 @@
 """The render server: keeps clouds and the painter in memory, renders a frame per request line.
 
 Requests: ``{"op": "load", "id", "key", "path", "count", "rest"}`` and ``{"op": "render", "id", "objects",
-"camera", "settings", "path", "earlier"}``, where ``earlier`` holds the cameras of the frames before, the nearest
-first, or None where the frame stands alone. Each is answered by one line with its ``id`` and ``event`` "done" or "failed".
+"camera", "settings", "path", "earlier", "background"}``, where ``path`` is a frame file of the right size, ``earlier`` holds
+the cameras of the frames before, the nearest first, or None where the frame stands alone, and ``background`` is a
+scene-linear colour or None. Each is answered by one line with its ``id`` and ``event`` "done" or "failed".
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 import traceback
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,13 @@ from ..errors import CancelledError, ExgsError
 from ..render.frame import Frame
 from ..render.prepared import PreparedScene, prepare
 from ..render.rasterize import rasterize
-from ..sequence.finish import depth_plane, rgba_linear
+from ..sequence.finish import depth_plane, rgba_linear, rgba_over
 from ..sequence.restorer import Restorer
 from ..sequence.steady import SteadyRestorer
 from ..splats import Gaussians, SplatObject
 from .channel import Channel
 from .protocol import RenderSettings
-from .transfer import camera_from_json, map_frame, read_cloud
+from .transfer import F32, camera_from_json, map_frame, read_cloud
 
 
 class Server:
@@ -42,6 +44,7 @@ class Server:
         self._restorer = Restorer()
         self._scene: tuple[str, PreparedScene] | None = None
         """The last scene made ready, with the objects that it was made of: a camera move alone changes nothing in it."""
+        self._files: dict[Path, dict[str, F32]] = {}
         self._steady: tuple[str, SteadyRestorer] | None = None
         """What the last frames of an animation left behind, with the objects and settings that they were made of."""
 
@@ -80,10 +83,17 @@ class Server:
             restored = steady(cameras, frame, [camera_from_json(data) for data in request["earlier"]])
         painted = time.perf_counter()
         self._channel.check_cancelled()
-        _write(Path(request["path"]), cameras, frame, restored)
+        _write(self._planes(Path(request["path"]), cameras), frame, restored, request.get("background"))
         done = time.perf_counter()
         seconds = {"rasterize": rasterized - start, "restore": painted - rasterized, "finish": done - painted}
         return {"backend": f"{frame.backend.name}: {frame.backend.reason}", "restored": restored is not frame, "seconds": seconds}
+
+    def _planes(self, path: Path, cameras: Cameras) -> dict[str, F32]:
+        """The planes of a frame file, which stays mapped: the client uses it again for later frames."""
+        self._files = {known: planes for known, planes in self._files.items() if known.exists()}
+        if path not in self._files:
+            self._files[path] = map_frame(path, int(cameras.widths[0]), int(cameras.heights[0]))
+        return self._files[path]
 
     def _rasterized(self, cameras: Cameras, objects: list[dict[str, Any]], settings: RenderSettings) -> Frame:
         self._channel.check_cancelled()
@@ -115,11 +125,11 @@ class Server:
         return self._scene[1]
 
 
-def _write(path: Path, cameras: Cameras, frame: Frame, restored: Frame) -> None:
-    planes = map_frame(path, int(cameras.widths[0]), int(cameras.heights[0]), create=True)
-    planes["unrestored"][:] = rgba_linear(frame)
+def _write(planes: dict[str, F32], frame: Frame, restored: Frame, background: list[float] | None) -> None:
+    finish = rgba_linear if background is None else partial(rgba_over, background=background)
+    planes["unrestored"][:] = finish(frame)
     if restored is not frame:
-        planes["combined"][:] = rgba_linear(restored)
+        planes["combined"][:] = finish(restored)
     planes["depth"][:] = depth_plane(restored)
     planes["mask"][:] = 1.0 - frame.alpha
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,19 @@ def test_restoration_changes_combined_and_nothing_else(blender: RunInBlender, wo
     np.testing.assert_array_equal(told["Combined"], told["Unrestored"])
     for name in ("Unrestored", "Mask"):
         np.testing.assert_allclose(on[name], off[name], atol=1e-5)
+    _check_rates(found["rates"], found["status"])
+
+
+def _check_rates(rates: dict[str, str], status: list[str]) -> None:
+    """The render tells how long a frame takes and what restoration costs of it."""
+    words = r"([\d.]+) s a frame \(([\d.]+) frames/s\)(?:, restoring ([\d.]+) s of it)?"
+    told = {name: re.fullmatch(words, text) for name, text in rates.items()}
+    assert all(told.values()), rates
+    seconds, per_second, restoring = (float(part) for part in told["on"].groups())  # type: ignore[union-attr]
+    assert 0 < restoring < seconds
+    assert per_second == pytest.approx(1 / seconds, rel=0.1)
+    assert told["off"][3] is None, "a render without restoration tells what it costs"  # type: ignore[index]
+    assert any(line.endswith(f"ExGS: {rates['on']}") for line in status), "the status line does not tell it"
 
 
 @pytest.mark.skipif(not any(WEIGHTS.rglob("*.safetensors")), reason="this checkout has no GaussPainter checkpoint")

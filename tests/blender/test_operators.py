@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import numpy as np
 import pytest
 
 from .harness import RunInBlender
@@ -45,6 +46,8 @@ def test_import_options_drops_and_native_splats(blender: RunInBlender) -> None:
     assert {f"*{suffix}" for suffix in found["readable"]} == set(found["shown"])
     assert all(any(suffix.endswith(taken) for taken in found["taken"]) for suffix in found["readable"]), "a readable file cannot be dropped"
     assert found["registered"]
+    assert [kind for kind, takes in sorted(found["takes drops"].items()) if takes] == ["OUTLINER", "VIEW_3D"]
+    assert len(found["takes drops"]) > 2
     assert found["operator"] == "exgs.import_splats"
     assert [count for count, _ in found["dropped"].values()] == [300] * 6
     assert [degree for _, degree in found["dropped"].values()] == [3, 3, 3, 0, 3, 3]
@@ -62,6 +65,8 @@ def test_compress_this_shot_cancel_and_kill(blender: RunInBlender, worker_enviro
     found = blender("jobs", environment=worker_environment)
     assert found["object space"] < 0.01
     assert found["shot"]["state"] == "done", found["shot"]
+    assert found["up"][:2] == ["+z", "-y"], "views that are generated look from another side than the artist's up"
+    assert np.allclose(found["up"][2], [0, 0, 1], atol=1e-5)
     assert found["cancelled"]["state"] == "cancelled"
     assert found["killed"]["state"] == "failed"
     assert "SIGKILL" in found["killed"]["message"]

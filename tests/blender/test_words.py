@@ -43,3 +43,14 @@ def test_undo_and_nothing_loose(blender: RunInBlender) -> None:
     assert undo["redone"] == undo["done"][1:]
     assert found["added"] == {"Scene": ["exgs"], "Object": ["exgs"], "WindowManager": [], "Camera": []}
     assert {name: keys for name, keys in found["loose"].items() if keys} == {}
+
+
+def test_long_labels_are_broken_and_nothing_of_them_is_lost(blender: RunInBlender) -> None:
+    found = blender("wrapping")
+    for width, lines in found["letters"].items():
+        assert max(map(len, lines)) <= int(width)
+        assert "".join(lines).replace(" ", "") == found["text"].replace(" ", "")
+    assert found["letters"]["200"] == [found["text"]]
+    assert found["letters"]["20"][:2] == ["AgX changes the", "colours of captures"], "words are broken that need not be"
+    assert max(found["pixels"]) <= 120 < found["whole"]
+    assert found["empty"] == [""]

@@ -90,6 +90,8 @@ def test_rooms_are_seen_from_inside() -> None:
     assert surrounds_viewer(room, extent_of(room))
     assert not surrounds_viewer(random_gaussians(6000, 0), extent_of(random_gaussians(6000, 0)))
     assert np.linalg.norm(training_views(room).positions(), axis=1).max() < 0.5
+    lying = _moved(room, room.means[:, [0, 2, 1]] * [1, 1, -1])  # the same room with +z up
+    assert surrounds_viewer(lying, extent_of(lying, "+z"))
     ball = random_gaussians(6000, 0)
     assert np.linalg.norm(training_views(ball).positions(), axis=1).min() > 1
 

@@ -75,6 +75,14 @@ def test_all_modes_show_the_same_colours(visited: tuple[dict[str, Any], Path]) -
         assert (off > 24).mean() < 0.12, name
 
 
+def test_rendered_mode_follows_local_view(visited: tuple[dict[str, Any], Path]) -> None:
+    if not _has(visited, "rendered local view"):
+        pytest.skip("EXGS_PYTHON names no worker")
+    whole, alone, again = (_view(visited, f"rendered {name}") for name in ("over world", "local view", "after local view"))
+    assert _changed(whole, alone) > 0.03, "the capture is still there"
+    assert _changed(whole, again) < 0.01, "the capture did not come back"
+
+
 def test_compression_and_renders(visited: tuple[dict[str, Any], Path]) -> None:
     facts, folder = visited
     if not _has(visited, "composite"):

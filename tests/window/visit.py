@@ -196,8 +196,24 @@ def _rendered() -> Iterator[float]:
     yield 0.5
     yield from until(_live_is_complete)
     yield from shot("rendered over world", wait=1.0)
-    space().shading.type = "SOLID"
     bpy.data.objects["ring"].hide_viewport = False
+    yield from _local_view(bpy.data.objects["ring"])
+    space().shading.type = "SOLID"
+
+
+def _local_view(obj: bpy.types.Object) -> Iterator[float]:
+    """One object alone in the view: the capture is not there."""
+    capture = _capture()
+    capture.select_set(False)
+    obj.select_set(True)
+    for name in ("rendered local view", "rendered after local view"):
+        with window():
+            bpy.ops.view3d.localview(frame_selected=False)
+        yield 1.0
+        yield from until(_live_is_complete)
+        yield from shot(name, wait=1.0)
+    obj.select_set(False)
+    capture.select_set(True)
 
 
 def _live_is_complete() -> bool:
@@ -235,6 +251,9 @@ def _f12() -> Iterator[float]:
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 720, 960, 100
     scene.exgs.restore = True
     yield from _render("render", 1.0)
+    yield from sidebar(True)
+    yield from shot("after the render", wait=1.0)
+    yield from sidebar(False)
 
 
 def _composite() -> Iterator[float]:

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 from exgs_blender.cameras import write_cameras
-from exgs_blender.cameras.trajectories import extent_of, orbit
+from exgs_blender.cameras.trajectories import extent_of, orbit, up_vector
 from exgs_blender.errors import CancelledError, ExgsError
 from exgs_blender.evaluate.compare import compare
 from exgs_blender.evaluate.held_out import aside_views, held_out_views
+from exgs_blender.evaluate.judging import judging_views
 from exgs_blender.evaluate.metrics import judged, psnr
 from exgs_blender.formats import read, write
 from exgs_blender.formats.exgs import read_asset
 from exgs_blender.painter import Painter
+from exgs_blender.progress import silent
 from exgs_blender.render.rasterize import rasterize_all
 from exgs_blender.splats import Gaussians
 from exgs_blender.ugc.guidance import Guidance
-from exgs_blender.worker.compression import PRESETS, compress
+from exgs_blender.worker.compression import PRESETS, _Wanted, compress
 from tests.clouds import random_gaussians
 
 
@@ -116,6 +118,20 @@ def test_a_shot_is_kept_better_than_what_it_does_not_see(capture: Path, cloud: G
     assert seen[0.0] > seen[1.0] + 0.5
     assert unseen[0.0] < unseen[0.5] - 0.5
     assert seen[0.0] >= seen[0.5]
+
+
+def test_generated_views_look_from_above_whatever_is_up(capture: Path, tmp_path: Path) -> None:
+    small = random_gaussians(300, 0)  # a solid one is looked at from outside
+    for up in ("-y", "+z", [0.0, 0.6, -0.8]):
+        scored = _Wanted(None, 6, True, 0.0, True, None, up).rendered(small, silent)  # type: ignore[arg-type]
+        judges = judging_views(small, scored.sets[0].cameras, up=up)  # type: ignore[arg-type]
+        for cameras in (scored.sets[0].cameras, judges.cameras):
+            assert (cameras.positions() @ up_vector(up)).min() > 0.05, "a view from below"  # type: ignore[arg-type]
+    compress(str(capture), str(tmp_path / "a.exgs"), 100.0, views=2, restoration=False, up=[0.0, 0.6, -0.8])
+    assert read_asset(tmp_path / "a.exgs").metadata["up"] == [0.0, 0.6, -0.8], "'exgs eval' has to know where the scored views were"
+    for wrong in ("up", [0.0, 0.0, 0.0], [1.0, 2.0]):
+        with pytest.raises(ExgsError, match="expected an axis"):
+            compress(str(capture), str(tmp_path / "b.exgs"), up=wrong)  # type: ignore[arg-type]
 
 
 def test_views_that_judge_are_named_and_not_scored(capture: Path, cloud: Gaussians, tmp_path: Path) -> None:

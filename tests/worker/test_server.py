@@ -19,6 +19,7 @@ from exgs_blender.errors import CancelledError, ExgsError
 from exgs_blender.render.rasterize import rasterize
 from exgs_blender.sequence.finish import rgba_linear
 from exgs_blender.splats import SplatObject
+from exgs_blender.splats.srgb import linear_from_srgb, srgb_from_linear
 from exgs_blender.worker.client import RenderServer, ServerFrame
 from exgs_blender.worker.protocol import RenderSettings
 from exgs_blender.worker.transfer import read_cloud, write_cloud
@@ -52,6 +53,39 @@ def test_frames_equal_the_rasterizer(server: RenderServer) -> None:
         assert np.allclose(frame.depth[hit], own.depth[hit], rtol=1e-5)
         assert (frame.depth[own.alpha == 0] == np.float32(1e10)).all()
         assert frame.backend.startswith("cpu")
+
+
+def test_a_frame_that_is_held_stays_and_its_memory_is_used_again_afterwards(server: RenderServer) -> None:
+    def files() -> list[str]:
+        assert server._folder is not None
+        return sorted(path.name for path in server._folder.glob("frame-*"))
+
+    held = server.render([("a", SplatObject(CLOUD))], CAMERAS.select([0]), RAW)
+    before = held.combined.copy()
+    depth = server.render([("a", SplatObject(CLOUD))], CAMERAS.select([1]), RAW).depth  # one plane alone holds its frame, too
+    taken = len(files())
+    for i in (2, 1, 2):
+        server.render([("a", SplatObject(CLOUD))], CAMERAS.select([i]), RAW)
+    assert np.array_equal(held.combined, before)
+    assert np.array_equal(depth, server.render([("a", SplatObject(CLOUD))], CAMERAS.select([1]), RAW).depth)
+    assert len(files()) <= taken + 1, "frames that nobody holds any more take new memory"
+    for width in (40, 50, 60, 80, 90):
+        server.render([("a", SplatObject(CLOUD))], CAMERAS.select([0]).resized(width), RAW)
+    assert len(files()) <= 3 + 2, "files of sizes that nobody asks for any more stay"
+    assert not held.combined.flags.writeable
+
+
+def test_opaque_frames_are_blended_as_trained(server: RenderServer) -> None:
+    behind = np.float32([0.05, 0.3, 1.5])
+    clear, opaque = (server.render([("a", SplatObject(CLOUD))], CAMERAS.select([0]), RAW, background=b) for b in (None, behind))
+    alpha = clear.combined[..., 3:]
+    own = srgb_from_linear(clear.combined[..., :3] / np.maximum(alpha, 1e-6))
+    expected = linear_from_srgb(alpha * own + (1 - alpha) * srgb_from_linear(behind))
+    assert (alpha > 0.2).any()
+    assert (alpha < 0.8).any()
+    assert np.allclose(opaque.combined[..., :3], expected, atol=1e-4)
+    assert (opaque.combined[..., 3] == 1).all()
+    assert np.array_equal(opaque.mask, clear.mask)
 
 
 def test_new_key_new_content(server: RenderServer) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...errors import ExgsError
 from ...splats.gaussians import F32
 from ..content import CONTENT
+from ..render_session import owner_of
 from ..splat_object import BASE, POSITION, ROTATION, SCALE, SH_PREFIX, read_attributes, shown_instances, turned_attributes
 from .packing import PackedCloud, pack_cloud
 
@@ -105,9 +106,8 @@ class SceneClouds:
             except ExgsError as error:
                 problem = str(error)
                 continue
-            owner = instance.parent if instance.is_instance else obj
             if len(obj.data.attributes[POSITION].data):
-                shown.append(Shown(key, np.array(instance.matrix_world, np.float64), owner.original.name))
+                shown.append(Shown(key, np.array(instance.matrix_world, np.float64), owner_of(instance)))
         return Snapshot(tuple(shown), occluders, problem)
 
     def _key(self, instance: bpy.types.DepsgraphObjectInstance, depsgraph: bpy.types.Depsgraph, known: set[str]) -> str:
@@ -129,9 +129,3 @@ def packed(attributes: dict[str, F32]) -> PackedCloud:
     base = attributes[BASE]
     coefficients = np.stack([base[:, :3], *rest], axis=1)
     return pack_cloud(attributes[POSITION], attributes[ROTATION], attributes[SCALE], base[:, 3], coefficients)
-
-
-def visible(shown: Shown, space: bpy.types.SpaceView3D) -> bool:
-    """Whether a 3D view shows an instance: local view, its own collections, its filter for object types."""
-    owner = bpy.data.objects.get(shown.owner)
-    return owner is not None and owner.visible_in_viewport_get(space)

@@ -21,8 +21,9 @@ from gpu_extras.presets import draw_texture_2d  # type: ignore[import-not-found]
 from ...errors import CancelledError, ExgsError
 from ...splats.gaussians import F32
 from ...worker.protocol import RenderSettings
-from ..film import over_background, world_colour
-from ..render_session import SESSION, Placed
+from ..film import world_colour
+from ..render_session import SESSION, Placed, hidden_in, owner_of
+from ..splat_object import shown_splats
 from ..worker_choice import chosen_python
 from . import painter
 from .draw import redraw
@@ -65,7 +66,7 @@ class LiveFrame:
 
     Attributes:
         image: [h, w, 4] premultiplied scene-linear, row 0 at the top.
-        cover: [h, w] opacity of the splats, without the background.
+        cover: [h, w] opacity of the splats, without the background and before restoration.
     """
 
     name: str
@@ -82,6 +83,8 @@ class LiveRender:
     def __init__(self) -> None:
         self._number = next(_numbers)
         self._objects: tuple[Placed, ...] = ()
+        self._owners: frozenset[str] = frozenset()
+        self._hidden: frozenset[str] = frozenset()
         self._keep_ratio, self._guidance = 1.0, ""
         self._name = ""
         self._step = 0
@@ -90,13 +93,18 @@ class LiveRender:
         self._place = (0, 0, 1, 1)
         self.message = ""
 
-    def collect(self, depsgraph: bpy.types.Depsgraph) -> None:
-        """The scene changed: read its splats."""
-        objects, self._keep_ratio, self._guidance = SESSION.visible_splats(depsgraph)
+    def collect(self, depsgraph: bpy.types.Depsgraph, space: bpy.types.SpaceView3D) -> None:
+        """The scene changed: read its splats, as far as this 3D view shows them."""
+        self._owners = frozenset(owner_of(instance) for instance in shown_splats(depsgraph))
+        self._hidden = hidden_in(space, self._owners)
+        objects, self._keep_ratio, self._guidance = SESSION.visible_splats(depsgraph, self._hidden)
         self._objects = tuple(objects)
 
-    def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+    def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Draw the last frame; ask for the next one of this view."""
+        scene = depsgraph.scene
+        if hidden_in(context.space_data, self._owners) != self._hidden:  # of local view and local collections nobody is told
+            self.collect(depsgraph, context.space_data)
         settings = (scene.exgs.source_scene or scene).exgs.render_settings(self._keep_ratio, self._guidance)
         background = None if scene.render.film_transparent else world_colour(scene.world)
         wanted = Wanted(self._objects, eye_of(context, antialiased=False), settings, background)
@@ -160,21 +168,18 @@ def _frame(asked: LiveFrame, wanted: Wanted, python: Path, outdated: Any) -> Liv
     """Render one stage of a view; runs in the thread."""
     view = reduced(wanted.eye.cameras, asked.stage.coarseness)
     settings = replace(wanted.settings, restore=asked.stage.restore)
-    message = ""
     if wanted.objects:
         try:
-            frame = SESSION.render(wanted.objects, view, settings, python, outdated)
+            frame = SESSION.render(wanted.objects, view, settings, python, outdated, background=wanted.background)
         except CancelledError:
             return replace(asked, message="the view moved")
         except ExgsError as error:
             return replace(asked, message=str(error))
-        image, cover, message = frame.combined, frame.combined[..., 3], frame.backend
-    else:
-        image = np.zeros((int(view.heights[0]), int(view.widths[0]), 4), np.float32)
-        cover = image[..., 3]
+        return replace(asked, image=frame.combined, cover=1.0 - frame.mask, message=frame.backend)
+    image = np.zeros((int(view.heights[0]), int(view.widths[0]), 4), np.float32)
     if wanted.background is not None:
-        image = over_background(image, wanted.background)
-    return replace(asked, image=image, cover=cover, message=message)
+        image[:] = (*wanted.background, 1.0)
+    return replace(asked, image=image, cover=np.zeros(image.shape[:2], np.float32))
 
 
 def _clear_overlays() -> None:

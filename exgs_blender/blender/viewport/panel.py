@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 
+from ..wrapping import wrapped_label
 from .draw import VIEWPORT
 
 
@@ -36,7 +37,7 @@ class ViewportPanel(bpy.types.Panel):
         layout.prop(settings, "fewer_while_moving")
         layout.prop(settings, "sh_degree")
         if VIEWPORT.told:
-            layout.label(text=VIEWPORT.told)
+            wrapped_label(layout, VIEWPORT.told)
 
 
 CLASSES = (ViewportPanel,)

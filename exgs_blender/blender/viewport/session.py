@@ -11,8 +11,9 @@ import bpy
 import gpu
 
 from ...splats.gaussians import F32
+from ..render_session import hidden_in
 from . import painter
-from .clouds import SceneClouds, Shown, Snapshot, packed, visible
+from .clouds import SceneClouds, Shown, Snapshot, packed
 from .eye import Eye
 from .ordering import Placed, view_order
 from .pace import Pace
@@ -65,7 +66,8 @@ class Viewport:
         pointer, region = context.region.as_pointer(), self._region(context.region)
         eye = eye_of(context, antialiased=context.scene.exgs.rasterize_mode == "antialiased")
         region.look(eye)
-        shown = tuple(item for item in snapshot.shown if visible(item, space))
+        hidden = hidden_in(space, {item.owner for item in snapshot.shown})
+        shown = tuple(item for item in snapshot.shown if item.owner not in hidden)
         wanted = self._wanted(shown, eye, settings)
         self._update_orders(pointer, region, wanted, eye)
         order = region.best(wanted)

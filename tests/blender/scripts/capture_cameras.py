@@ -9,8 +9,8 @@ from typing import Any
 import bpy
 import numpy as np
 
+from exgs_blender.blender.axes import WORLD_FROM_CAPTURE
 from exgs_blender.blender.camera_animation import view_of
-from exgs_blender.blender.ops_import import WORLD_FROM_CAPTURE
 from exgs_blender.blender.render_session import SESSION
 from exgs_blender.blender.splat_object import create_splat_object
 from exgs_blender.cameras import Cameras, read_cameras, write_cameras

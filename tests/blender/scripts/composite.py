@@ -14,7 +14,7 @@ from exgs_blender.blender import compositor
 from exgs_blender.blender.camera_animation import shot_cameras
 from exgs_blender.blender.job_runner import RUNNER
 from exgs_blender.blender.render_session import SESSION
-from exgs_blender.blender.splat_object import gaussians_of
+from exgs_blender.blender.splat_object import NATIVE, gaussians_of
 from exgs_blender.blender.splat_scene import splat_scene_of
 from exgs_blender.blender.worker_choice import chosen_python
 from exgs_blender.splats import SplatObject
@@ -46,6 +46,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     bpy.ops.exgs.remove_compositing()
     result |= {"removed": _inventory(scene), "nodes after": _own_nodes_kept(scene, nodes, removed=True)}
     result["without"] = _render(scene, folder / "without")[0]
+    result["native"] = NATIVE
     result["visible again"] = bool(splats.visible_camera and splats.visible_shadow)
     SESSION.close()
     return result

@@ -25,6 +25,7 @@ from . import stage
 SKY = 0.2
 CUBE = (0.9, -0.6, 0.7)
 SUN = (0.5, 0.0, -1.0)
+PANEL = (-1.1, -0.3, 0.4)
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def _shadows(scene: bpy.types.Scene, splats: bpy.types.Object, folder: Path) -> 
     proxy = proxy_of(solid)
     found = {"near": _distance_to_surface(proxy, solid), "faces": len(proxy.data.polygons), "up": _share_upward(proxy)}
     files.append(_render(scene, folder / "shadows"))
+    found["lighting"] = _lighting(scene, proxy, folder)
     meshes = len(bpy.data.meshes)
     bpy.ops.exgs.make_proxy(detail=32)
     found["again"] = [len([o for o in bpy.data.objects if o.exgs.proxy]), len(bpy.data.meshes) - meshes, len(tree.links) - links]
@@ -112,8 +114,32 @@ def _shadows(scene: bpy.types.Scene, splats: bpy.types.Object, folder: Path) -> 
     on = _pass(scene)
     bpy.ops.exgs.remove_compositing()
     found["pass"] = [on, _pass(scene), scene.exgs.shadow_layer]
-    found["pixels"] = {"shadow": stage.pixel_of(scene, _cast()), "lit": stage.pixel_of(scene, (-0.9, -1.2, 0))}
+    found["pixels"] = {
+        "shadow": stage.pixel_of(scene, _cast()),
+        "lit": stage.pixel_of(scene, (-0.9, -1.2, 0)),
+        "panel": stage.pixel_of(scene, PANEL),
+    }
     return found | {"files": files}
+
+
+def _lighting(scene: bpy.types.Scene, proxy: bpy.types.Object, folder: Path) -> dict[str, list[str]]:
+    """White panels that stand on the capture, under the sun and then under the sky alone: with the proxy, and without any."""
+    stage.add_panel(scene, "panel", PANEL, 0.8, (1, 1, 1))
+    sky = next(node for node in scene.world.node_tree.nodes if node.bl_idname == "ShaderNodeBackground").inputs["Strength"]
+    sun, compositing = bpy.data.lights["sun"], scene.render.use_compositing
+    before = sun.energy, sky.default_value, scene.cycles.samples
+    scene.render.use_compositing, scene.cycles.samples = False, 64
+    files: dict[str, list[str]] = {}
+    for name, energy, strength in (("sun", 2.0, 0.0), ("sky", 0.0, 2.0)):
+        sun.energy, sky.default_value = energy, strength
+        files[name] = []
+        for hidden in (True, False):
+            proxy.hide_render = hidden
+            files[name].append(_render(scene, folder / f"{name}-{'without' if hidden else 'with'}"))
+    sun.energy, sky.default_value, scene.cycles.samples = before
+    scene.render.use_compositing = compositing
+    bpy.data.objects.remove(bpy.data.objects["panel"])
+    return files
 
 
 def _cast() -> tuple[float, float, float]:

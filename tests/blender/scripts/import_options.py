@@ -24,7 +24,14 @@ WITHOUT_WORKER = ("ply", "compressed.ply", "spz", "splat", "glb", "exgs")
 def run(request: dict[str, Any]) -> dict[str, Any]:
     stage.start()
     folder = Path(request["folder"])
-    return {**_told(), **_dropped(folder), **_options(folder), "opaque": _opaque(folder), "native": _native()}
+    return {
+        **_told(),
+        "takes drops": _takes_drops(),
+        **_dropped(folder),
+        **_options(folder),
+        "opaque": _opaque(folder),
+        "native": _native(),
+    }
 
 
 def _told() -> dict[str, Any]:
@@ -36,6 +43,16 @@ def _told() -> dict[str, Any]:
         "registered": DropSplats.is_registered,
         "operator": DropSplats.bl_import_operator,
     }
+
+
+def _takes_drops() -> dict[str, bool]:
+    """Which areas of the window take a file that is held over them."""
+    window = bpy.context.window_manager.windows[0]
+    found = {}
+    for area in window.screen.areas:
+        with bpy.context.temp_override(window=window, area=area):
+            found[area.type] = DropSplats.poll_drop(bpy.context)
+    return found
 
 
 def _dropped(folder: Path) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Euler, Matrix, Vector
 
-from exgs_blender.blender.camera_animation import shot_cameras
+from exgs_blender.blender.axes import WORLD_FROM_CAPTURE
+from exgs_blender.blender.camera_animation import shot_cameras, up_direction
 from exgs_blender.blender.job_runner import RUNNER, Task
 from exgs_blender.cameras.conventions import project
+from exgs_blender.formats.exgs import read_asset
 
 from . import stage
 
@@ -28,6 +31,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     scene.frame_start, scene.frame_end = 1, 3
     result = {"object space": _object_space_error(scene, splats)}
     result["shot"] = _ended(_compress(folder / "shot.exgs", views="SHOT"))
+    result["up"] = [read_asset(folder / "shot.exgs").metadata.get("up"), *_up_directions(splats)]
     result["cancelled"] = _stopped(folder / "cancelled.exgs", lambda task: bpy.ops.exgs.cancel_job(index=0))
     result["killed"] = _stopped(folder / "killed.exgs", lambda task: os.kill(task.job.pid, signal.SIGKILL))
     result["objects"] = len(bpy.data.objects)
@@ -66,6 +70,19 @@ def _object_space_error(scene: bpy.types.Scene, splats: bpy.types.Object) -> flo
     expected = stage.pixel_of(scene, splats.matrix_world @ splats.data.attributes["position"].data[0].vector.__class__(local[0]))
     splats.location, splats.rotation_euler, splats.scale = (0, 0, 0), (0, 0, 0), (1, 1, 1)
     return float(np.abs(pixel[0] - expected).max()) if depth[0] > 0 else 1e9
+
+
+def _up_directions(splats: bpy.types.Object) -> list[Any]:
+    """As a capture with -Y up is imported; and tilted, moved and scaled."""
+    found = []
+    for matrix in (WORLD_FROM_CAPTURE["Y_DOWN"], Matrix.LocRotScale((1, 2, 3), Euler((0.4, 0.2, 1.0)), (1.5, 1.5, 1.5))):
+        splats.matrix_world = matrix
+        bpy.context.view_layer.update()
+        up = up_direction(splats)
+        found.append(up if isinstance(up, str) else list((splats.matrix_world.to_3x3() @ Vector(up)).normalized()))
+    splats.matrix_world = Matrix()
+    bpy.context.view_layer.update()
+    return found
 
 
 def _refusals(scene: bpy.types.Scene, splats: bpy.types.Object, folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from exgs_blender.blender.frame_rate import RATE
 from exgs_blender.blender.render_session import SESSION
 from exgs_blender.blender.splat_object import create_splat_object
 
@@ -23,7 +24,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     obj = create_splat_object(bpy.context, "ball", stage.ball(count=150))
     obj.exgs.keep_ratio = 0.1
     stage.add_camera(scene, (3, -4, 2.0))
-    files = {}
+    files, rates = {}, {}
+    status: list[str] = []
+    bpy.app.handlers.render_stats.append(lambda line, _: status.append(line))
     # A re-fitted cloud that brings no mix is left alone.
     for name, restore, guidance in (("on", True, ""), ("off", False, ""), ("refitted", True, '{"refitted":true}')):
         scene.exgs.restore = restore
@@ -31,5 +34,6 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         scene.render.filepath = str(Path(request["folder"]) / name)
         bpy.ops.render.render(write_still=True)
         files[name] = scene.render.filepath + ".exr"
+        rates[name] = RATE.words
     SESSION.close()
-    return files
+    return {**files, "rates": rates, "status": status}

@@ -41,7 +41,7 @@ def _layout() -> dict[str, Any]:
     return {
         "as expected": obj.type == expected,
         "attributes": {a.name: a.data_type for a in obj.data.attributes if obj.type == "POINTCLOUD" or a.name[0] != "."},
-        "drawn by others": max(point.radius for point in obj.data.points) if obj.type == "POINTCLOUD" else 0,
+        "drawn by others": max(point.radius for point in obj.data.points) if obj.type == "POINTCLOUD" and not splat_object.NATIVE else 0,
         "unused meshes": sum(not mesh.users for mesh in bpy.data.meshes),
     }
 

@@ -89,21 +89,38 @@ def add_camera(scene: bpy.types.Scene, location: tuple[float, ...], target: tupl
 
 def add_glowing_cube(scene: bpy.types.Scene, name: str, centre: Any, size: float, colour: tuple[float, float, float]) -> bpy.types.Object:
     """A cube whose picture is exactly one colour."""
-    material = bpy.data.materials.new(name)
-    material.use_nodes = True
-    nodes = material.node_tree.nodes
-    nodes.clear()
-    emission, output = nodes.new("ShaderNodeEmission"), nodes.new("ShaderNodeOutputMaterial")
-    emission.inputs["Color"].default_value = (*colour, 1)
-    material.node_tree.links.new(emission.outputs[0], output.inputs["Surface"])
     corners = [(x * size / 2, y * size / 2, z * size / 2) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(corners, [], [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
-    mesh.materials.append(material)
+    mesh.materials.append(_material(name, "ShaderNodeEmission", colour))
     cube = bpy.data.objects.new(name, mesh)
     cube.location = centre
     scene.collection.objects.link(cube)
     return cube
+
+
+def add_panel(scene: bpy.types.Scene, name: str, centre: Any, size: float, colour: tuple[float, float, float]) -> bpy.types.Object:
+    """A matt upright square that faces the camera's side, -Y, and leans back a little."""
+    half = size / 2
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata([(-half, -0.1, -half), (half, -0.1, -half), (half, 0.1, half), (-half, 0.1, half)], [], [(0, 1, 2, 3)])
+    mesh.materials.append(_material(name, "ShaderNodeBsdfDiffuse", colour))
+    panel = bpy.data.objects.new(name, mesh)
+    panel.location = centre
+    scene.collection.objects.link(panel)
+    return panel
+
+
+def _material(name: str, shader: str, colour: tuple[float, float, float]) -> bpy.types.Material:
+    """One shader alone."""
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    nodes = material.node_tree.nodes
+    nodes.clear()
+    surface, output = nodes.new(shader), nodes.new("ShaderNodeOutputMaterial")
+    surface.inputs["Color"].default_value = (*colour, 1)
+    material.node_tree.links.new(surface.outputs[0], output.inputs["Surface"])
+    return material
 
 
 def use_cycles(scene: bpy.types.Scene) -> None:
