@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cameras import Cameras, evenly_picked
+from ..cameras import Cameras
 from ..evaluate.metrics import psnr
 from ..progress import Report
 from ..render.rasterize import rasterize_all
@@ -26,7 +26,7 @@ def make_sheet(
 ) -> dict[str, float]:
     """Write the sheet; returns the mean PSNR (dB, over black) of the compressed and the restored frames in it."""
     pruned, keep_ratio, guidance = read_with_guidance(str(asset))
-    picked = evenly_picked(len(shot), ROWS + 2)[1:-1]
+    picked = np.unique(np.linspace(0, len(shot) - 1, ROWS + 2).round().astype(int)[1:-1])  # neither the first nor the last
     views = shot.select(picked)
     restorer = Restorer()
     rows, before, after = [], [], []
