@@ -23,7 +23,7 @@ Notes = Callable[[int], dict[str, Any]]
 
 FIRST_BITS = 56.0
 """Bits of a Gaussian to begin with, a little low: the first trial should keep too many, since merging can go on but not back."""
-AIM, TOLERANCE = 0.985, 0.03
+AIM, TOLERANCE = 0.99, 0.02
 BUDGET_SHARE = (1 - TOLERANCE, 1.0)
 COUNT_TOLERANCE = 0.06
 """The number of Gaussians need not be exact, since the rounding makes up for it."""
