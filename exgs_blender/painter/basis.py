@@ -38,6 +38,8 @@ class Map:
 
 COUNT = 29
 """Coefficients in all, in the order of :func:`maps` and their masks."""
+PLAIN = (1.0, 1.0, 0.0, 0.0, 1.0, 1.0, *(0.0,) * (COUNT - 6))
+"""The coefficients whose mix is the denoiser's change as it is."""
 
 
 def maps(frame: Tensor, nearness: Tensor, change: Tensor) -> Iterator[Map]:

@@ -21,7 +21,7 @@ from ..progress import Report, silent, track
 from ..splats import Gaussians
 from ..splats.gaussians import F32
 from ..ugc.guidance import Guidance
-from .basis import COUNT, stacked
+from .basis import COUNT, PLAIN, stacked
 
 if TYPE_CHECKING:
     from ..render.frame import Frame
@@ -41,7 +41,7 @@ ALPHA_WEIGHT = 0.5
 """How much an error of alpha counts beside one of a colour."""
 CAUTIONS = (0.0, 2.0, 6.0, 12.0)
 """How much more than the others the views count that gain least: weights are (error after / error before)^caution."""
-SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 FOLDS = 4
 HARM = -0.03
 """dB that a view may lose at most while it is left out; in the end all views are fitted to, and what lies between them fares better."""
@@ -181,10 +181,13 @@ def _form(painter: Painter, frame: Frame, look: F16 | F32, keep: float) -> tuple
 def fitted(forms: Forms, places: NDArray[np.int64]) -> tuple[F64 | None, float, float]:
     """(coefficients or None, mean and worst gain in dB on views that were not fitted to).
 
-    ``places`` [V]: views of one place are fitted to together or not at all.
+    Beside the fits, the denoiser's plain change is a candidate: with one number to choose it can be the safer one where views differ.
+
+    Args:
+        places: [V] views of one place are fitted to together or not at all.
     """
-    best: tuple[float, float, float, float] | None = None
-    for caution in CAUTIONS:
+    best: tuple[float, float, float | None, float] | None = None
+    for caution in (*CAUTIONS, None):
         folds = list(_folds(forms, places, caution))
         for share in SHARES if folds else ():
             gains = np.concatenate([left_out.gains(share * c) for left_out, c in folds])
@@ -194,15 +197,20 @@ def fitted(forms: Forms, places: NDArray[np.int64]) -> tuple[F64 | None, float, 
     if best is None:
         return None, 0.0, 0.0
     mean, worst, caution, share = best
-    return share * solved(forms, caution), mean, worst
+    return share * _candidate(forms, caution), mean, worst
 
 
-def _folds(forms: Forms, places: NDArray[np.int64], caution: float) -> Iterator[tuple[Forms, F64]]:
+def _candidate(forms: Forms, caution: float | None) -> F64:
+    """[COUNT] what a caution fits to these views; the plain change for None."""
+    return np.array(PLAIN) if caution is None else solved(forms, caution)
+
+
+def _folds(forms: Forms, places: NDArray[np.int64], caution: float | None) -> Iterator[tuple[Forms, F64]]:
     """(views left out, what the others say)."""
     for fold in range(FOLDS):
         out = places % FOLDS == fold
         if out.any() and not out.all():
-            yield forms.select(np.flatnonzero(out)), solved(forms.select(np.flatnonzero(~out)), caution)
+            yield forms.select(np.flatnonzero(out)), _candidate(forms.select(np.flatnonzero(~out)), caution)
 
 
 def solved(forms: Forms, caution: float) -> F64:

@@ -13,7 +13,7 @@ from exgs_blender.cameras.trajectories import extent_of, orbit
 from exgs_blender.errors import ExgsError
 from exgs_blender.evaluate.metrics import judged, psnr
 from exgs_blender.painter import Painter, default_weights
-from exgs_blender.painter.basis import COUNT, blurred, mixed, stacked
+from exgs_blender.painter.basis import COUNT, PLAIN, blurred, mixed, stacked
 from exgs_blender.painter.pipeline import GaussPainterPipeline
 from exgs_blender.painter.scene_fit import Forms, fit_scene, fitted, middle_of, solved
 from exgs_blender.render.rasterize import rasterize, rasterize_all
@@ -73,18 +73,18 @@ def test_a_mix_of_zeros_is_the_identity_and_its_length_is_checked(pipeline: Gaus
         pipeline(rgb, alpha, depth, 0.1, mix=[1.0, 2.0, 3.0])
 
 
-def random_forms(views: int, seed: int, wanted: np.ndarray, spoilt: int = 0) -> Forms:
+def random_forms(views: int, seed: int, wanted: np.ndarray, spoilt: int = 0, noise: float = 0.5) -> Forms:
     """Views whose best coefficients are ``wanted``; ``spoilt`` of them want the opposite."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(views, 400, len(wanted)))
     signs = np.where(np.arange(views) < spoilt, -1.0, 1.0)
-    rest = np.einsum("vpj,j->vp", rows, wanted) * signs[:, None] + rng.normal(0, 0.5, (views, 400))
+    rest = np.einsum("vpj,j->vp", rows, wanted) * signs[:, None] + rng.normal(0, noise, (views, 400))
     A = np.einsum("vpi,vpj->vij", rows, rows) / 400
     return Forms(A, np.einsum("vpj,vp->vj", rows, rest) / 400, (rest**2).mean(1))
 
 
 def test_the_fit_finds_what_all_views_want() -> None:
-    wanted = np.random.default_rng(5).normal(size=6)
+    wanted = np.random.default_rng(5).normal(size=COUNT)
     forms = random_forms(24, 1, wanted)
     found, mean, worst = fitted(forms, np.arange(24))
     assert found is not None
@@ -95,11 +95,23 @@ def test_the_fit_finds_what_all_views_want() -> None:
 
 
 def test_the_fit_gives_up_rather_than_harm_a_view() -> None:
-    wanted = np.random.default_rng(5).normal(size=6)
+    wanted = np.random.default_rng(5).normal(size=COUNT)
     found, mean, worst = fitted(random_forms(24, 1, wanted, spoilt=8), np.arange(24))
     assert (found, mean, worst) == (None, 0.0, 0.0)
-    noise = random_forms(24, 2, np.zeros(6))
+    noise = random_forms(24, 2, np.zeros(COUNT))
     assert fitted(noise, np.arange(24))[0] is None
+
+
+def test_where_fits_differ_from_view_to_view_the_plain_change_is_taken() -> None:
+    forms = random_forms(6, 4, 0.6 * np.array(PLAIN), noise=4.0)
+    found, mean, worst = fitted(forms, np.arange(6))
+    assert found is not None
+    assert np.allclose(found, found[0] * np.array(PLAIN))
+    assert 0.2 <= found[0] <= 0.85
+    assert mean == pytest.approx(float(forms.gains(found).mean()))
+    assert worst > 0
+    frame, nearness, change = inputs()
+    assert torch.allclose(mixed(frame, nearness, change, PLAIN), change, atol=1e-6)
 
 
 def thinned(scene: Gaussians) -> Gaussians:
