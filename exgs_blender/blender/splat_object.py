@@ -158,16 +158,16 @@ def at_rest(data: Any) -> bool:
 
 
 def _rest(data: Any) -> F32 | None:
-    """Where the points were when the other attributes were written; None where nobody noted it, or where Blender itself knows splats."""
+    """Where the points were when the other attributes were written; None where nobody noted it."""
     rest = data.attributes.get(REST)
-    if NATIVE or rest is None or rest.domain != "POINT" or rest.data_type != "FLOAT_VECTOR":
+    if rest is None or rest.domain != "POINT" or rest.data_type != "FLOAT_VECTOR":
         return None
     return _get(rest)
 
 
 def note_rest(data: Any) -> None:
     """From now on the attributes of a splat data-block turn with its points, also where nobody noted where they were."""
-    if not NATIVE and data.attributes.get(REST) is None:
+    if data.attributes.get(REST) is None:
         _set(data, REST, "FLOAT_VECTOR", _get(data.attributes[POSITION]))
 
 
@@ -253,8 +253,7 @@ def write_attributes(data: Any, gaussians: Gaussians) -> None:
     kinds = {BASE: "FLOAT4" if "FLOAT4" in types else "FLOAT_COLOR", ROTATION: "QUATERNION"}
     for name, values in _arrays(gaussians).items():
         _set(data, name, kinds.get(name, "FLOAT_VECTOR"), values)
-    if not NATIVE:  # 5.3 knows splats, and what its tools do to them is not ours to correct
-        _set(data, REST, "FLOAT_VECTOR", gaussians.means)
+    _set(data, REST, "FLOAT_VECTOR", gaussians.means)
 
 
 def _arrays(gaussians: Gaussians) -> dict[str, F32]:

@@ -62,7 +62,7 @@ def test_odd_frames_are_not_shifted(painter: Painter) -> None:
 
 @pytest.mark.parametrize("keep", [0.1, 0.01])
 def test_a_scene_that_it_has_never_seen(painter: Painter, data_dir: Path, keep: float) -> None:
-    """Never worse by more than 0.05 dB. This first checkpoint gains nothing since compression re-fits (see its card)."""
+    """Never worse by more than 0.05 dB, and left alone where the validation scenes trust nothing."""
     path = data_dir / "scenes" / "biker.spz"
     if not path.is_file():
         pytest.skip(f"no test data: {path} is missing")
@@ -73,4 +73,6 @@ def test_a_scene_that_it_has_never_seen(painter: Painter, data_dir: Path, keep: 
     after = [painter.restore(frame, keep) for frame in before]
     gains = [psnr(judged(a.rgb), judged(t.rgb)) - psnr(judged(b.rgb), judged(t.rgb)) for a, b, t in zip(after, before, truth, strict=True)]
     assert min(gains) > -0.05
-    assert max(abs(gain) for gain in gains) > 1e-5  # it is switched on
+    trusted = dict(painter.pipeline.config.trust)[keep] > 0
+    assert (max(abs(gain) for gain in gains) > 1e-5) == trusted
+    assert trusted or keep < 0.02, "it is switched off where it should help"
