@@ -154,8 +154,8 @@ def write(path: Path, gaussians: Gaussians, *, report: Report = silent) -> None:
             some = slice(start, min(start + rows, count))
             piece = buffer[: some.stop - start]
             for first, values in fields.items():
-                for column, part in enumerate(values[some].T, at[first]):  # one by one: twice as quick as three side by side
-                    piece[:, column] = part
+                for column, one in enumerate(values[some].T, at[first]):  # one by one: twice as quick as three side by side
+                    piece[:, column] = one
             for channel in range(3 if rest else 0):
                 column = at["f_rest_0"] + channel * rest
                 piece[:, column : column + rest] = gaussians.shN[some, :, channel]

@@ -109,9 +109,7 @@ def fit_scene(
     """
     index = evenly_picked(len(views), VIEWS)
     picked = views.select(index)
-    keep = len(compressed) / max(len(source), 1)
-    known = None if looks is None else [looks[i] for i in index]
-    forms = measured(painter, source, compressed, picked, keep, report, known)
+    forms = measured(painter, source, compressed, picked, None if looks is None else [looks[i] for i in index], report)
     again = np.arange(len(picked))[::AGAIN_EVERY]
     found, mean, worst = fitted(forms, np.concatenate([np.arange(len(picked)), again, again]))
     if found is None:
@@ -120,15 +118,10 @@ def fit_scene(
 
 
 def measured(
-    painter: Painter,
-    source: Gaussians,
-    compressed: Gaussians,
-    views: Cameras,
-    keep: float,
-    report: Report = silent,
-    looks: Sequence[F16] | None = None,
+    painter: Painter, source: Gaussians, compressed: Gaussians, views: Cameras, looks: Sequence[F16] | None, report: Report
 ) -> Forms:
     """The forms of all views, then of the large, then of the small ones; arguments as for :func:`fit_scene`."""
+    keep = len(compressed) / max(len(source), 1)
     again = views.select(slice(0, None, AGAIN_EVERY))
     small = again.resized(max(round(SMALL_SCALE * int(np.max([again.widths, again.heights]))), 1))
     sizes = [views, middle_of(again, LARGE_SCALE), small]
